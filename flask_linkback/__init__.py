@@ -1,0 +1,1 @@
+"""Flask-Linkback: a Flask site as part of the web around it."""

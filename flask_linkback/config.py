@@ -1,0 +1,477 @@
+"""Settings: what an application can set, checked when the extension is initialised.
+
+Every field below is one ``LINKBACK_`` key of ``app.config``, in capitals. This is the only module
+that reads ``app.config``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import math
+import zoneinfo
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from .errors import BaseURLMissing, ConfigError, MissingExtra, did_you_mean
+
+__all__ = [
+    "AdminSettings",
+    "FeedSettings",
+    "FetchSettings",
+    "IPNetwork",
+    "LinkbackSettings",
+    "OutboxSettings",
+    "Settings",
+    "SiteSettings",
+    "WebSubSettings",
+    "WebhookSettings",
+    "setting_fields",
+]
+
+PREFIX = "LINKBACK_"
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+Check = Callable[[str, Any], Any]
+
+
+def _refuse(name: str, value: object, wanted: str) -> NoReturn:
+    raise ConfigError(f"{PREFIX}{name} must be {wanted}, not {value!r}.")
+
+
+def _boolean(name: str, value: Any) -> bool:
+    return value if isinstance(value, bool) else _refuse(name, value, "True or False")
+
+
+def _text(name: str, value: Any) -> str:
+    return value if isinstance(value, str) else _refuse(name, value, "a string")
+
+
+def _path(name: str, value: Any) -> str:
+    """A URL path that starts with a slash and does not end with one."""
+    text = _text(name, value)
+    if not text.startswith("/") or text == "/" or any(c in text for c in "?#<> "):
+        _refuse(name, value, "a URL path such as '/linkback'")
+    return text.rstrip("/")
+
+
+def _base_url(name: str, value: Any) -> str:
+    text = _text(name, value).rstrip("/")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        _refuse(name, value, "an absolute http(s) URL such as 'https://example.com'")
+    if parts.username is not None or parts.password is not None:
+        _refuse(name, value, "a URL without user name and password")
+    return text
+
+
+def _http_url(name: str, value: Any) -> str:
+    text = _text(name, value)
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        _refuse(name, value, "an absolute http(s) URL")
+    return text
+
+
+def _strings(name: str, value: Any) -> tuple[str, ...]:
+    """Several strings; one string alone is one element."""
+    if isinstance(value, str):
+        value = (value,)
+    if not isinstance(value, Collection) or isinstance(value, (bytes, Mapping)):
+        _refuse(name, value, "a list of strings")
+    return tuple(_text(name, each) for each in value)
+
+
+def _hosts(name: str, value: Any) -> tuple[str, ...]:
+    """Host names without scheme, path and port, in lower case."""
+    hosts = []
+    for each in _strings(name, value):
+        host = each.lower().rstrip(".")
+        if "://" in host or "/" in host:
+            _refuse(name, each, "a host name such as 'www.example.com'")
+        hosts.append(urlsplit(f"//{host}").hostname or _refuse(name, each, "a host name"))
+    return tuple(hosts)
+
+
+def _http_urls(name: str, value: Any) -> tuple[str, ...]:
+    return tuple(_http_url(name, each) for each in _strings(name, value))
+
+
+def _paths(name: str, value: Any) -> tuple[str, ...]:
+    """URL paths that are served as written, slash at the end included."""
+    paths = _strings(name, value)
+    for each in paths:
+        _path(name, each)
+    return paths
+
+
+def _number(at_least: float, at_most: float = math.inf, *, whole: bool = True) -> Check:
+    wanted = ("a whole number" if whole else "a number") + (
+        f" of at least {at_least:g}" if at_most == math.inf else f" from {at_least:g} to {at_most:g}"
+    )
+
+    def check(name: str, value: Any) -> float:
+        kinds = int if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not at_least <= value <= at_most:
+            _refuse(name, value, wanted)
+        return value
+
+    return check
+
+
+def _numbers(at_least: float) -> Check:
+    one = _number(at_least, whole=False)
+
+    def check(name: str, value: Any) -> tuple[float, ...]:
+        if not isinstance(value, Collection) or isinstance(value, (str, bytes, Mapping)) or not value:
+            _refuse(name, value, f"a list of numbers of at least {at_least:g}")
+        return tuple(one(name, each) for each in value)
+
+    return check
+
+
+def _lease_limits(name: str, value: Any) -> tuple[int, int, int]:
+    limits = _numbers(1)(name, value)
+    if len(limits) != 3 or sorted(limits) != list(limits):
+        _refuse(name, value, "three numbers of seconds in rising order: least, default, most")
+    return limits
+
+
+def _choice(*choices: str) -> Check:
+    def check(name: str, value: Any) -> str:
+        if value not in choices:
+            raise ConfigError(
+                f"{PREFIX}{name} must be one of {', '.join(map(repr, choices))}, not {value!r}."
+                + did_you_mean(str(value), choices)
+            )
+        return str(value)
+
+    return check
+
+
+def _choices(*choices: str) -> Check:
+    one = _choice(*choices)
+    return lambda name, value: tuple(one(name, each) for each in _strings(name, value))
+
+
+def _optional(check: Check) -> Check:
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _networks(name: str, value: Any) -> Mapping[str, tuple[IPNetwork, ...]]:
+    """Networks by purpose; a plain list of networks is for every purpose, written ``""``."""
+    if not isinstance(value, Mapping):
+        value = {"": value}
+    unknown = sorted(set(value) - {"", "topic", "hub", "callback"})
+    if unknown:
+        _refuse(name, unknown[0], "a list of networks, or a dict of them for topic, hub and callback")
+    parsed: dict[str, tuple[IPNetwork, ...]] = {}
+    for purpose, networks in value.items():
+        try:
+            parsed[purpose] = tuple(ipaddress.ip_network(each) for each in _strings(name, networks))
+        except ValueError as error:
+            raise ConfigError(f"{PREFIX}{name}: {error}.") from None
+    return parsed
+
+
+def _ports(name: str, value: Any) -> frozenset[int] | None:
+    if value == "any":
+        return None
+    if isinstance(value, int):
+        value = (value,)
+    if not isinstance(value, Collection) or isinstance(value, (str, bytes, Mapping)):
+        _refuse(name, value, "a list of port numbers, or 'any'")
+    return frozenset(int(_number(1, 65535)(name, each)) for each in value)
+
+
+def _rate_limits(name: str, value: Any) -> Mapping[str, int | None]:
+    if not isinstance(value, Mapping):
+        _refuse(name, value, "a dict such as {'caller': 60}")
+    for key, limit in value.items():
+        if key not in _RATE_LIMITS:
+            raise ConfigError(f"{PREFIX}{name} has no limit {key!r}.{did_you_mean(str(key), _RATE_LIMITS)}")
+        _optional(_number(1))(f"{name}[{key!r}]", limit)
+    return {**_RATE_LIMITS, **value}
+
+
+def _approvers(name: str, value: Any) -> bool | tuple[str | Callable[..., bool], ...]:
+    """True or False for all or none, else the names of rules, or callables that take a mention."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) or callable(value):
+        value = (value,)
+    if not isinstance(value, Collection):
+        _refuse(name, value, "True, False, or a list of 'known_host', 'known_author' and callables")
+    one = _choice("known_host", "known_author")
+    return tuple(each if callable(each) else one(name, each) for each in value)
+
+
+def _credentials(name: str, value: Any) -> str | Mapping[str, tuple[str, str]]:
+    if isinstance(value, (str, Mapping)):
+        return value
+    _refuse(name, value, "a dotted path of a function, or a dict {hub_url: (user, password)}")
+
+
+def _timezone(name: str, value: Any) -> zoneinfo.ZoneInfo:
+    try:
+        return zoneinfo.ZoneInfo(_text(name, value))
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        _refuse(name, value, "a time zone such as 'Europe/Paris'")
+
+
+def _keys(name: str, value: Any) -> tuple[str, ...]:
+    """Fernet keys, each 32 bytes in URL-safe base64."""
+    keys = _strings(name, value)
+    if keys:
+        try:
+            from cryptography.fernet import Fernet
+        except ImportError:
+            raise MissingExtra(PREFIX + name, "crypto") from None
+        for position, key in enumerate(keys):
+            try:
+                Fernet(key)
+            except ValueError as error:  # never the key itself
+                raise ConfigError(f"{PREFIX}{name}[{position}] is no Fernet key: {error}") from None
+    return keys
+
+
+_RATE_LIMITS: Mapping[str, int | None] = {
+    "caller": 60,
+    "target": 30,
+    "source_host": 20,
+    "source_host_parallel": 2,
+    "fetches": 300,
+}
+
+
+def _setting(default: Any, check: Check, doc: str) -> Any:
+    # a factory, since dataclasses refuse a dict as a default
+    metadata = {"check": check, "default": default, "doc": doc}
+    return dataclasses.field(default_factory=lambda: default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteSettings:
+    """Who the site is and how the extension runs in it."""
+
+    base_url: str | None = _setting(
+        None, _optional(_base_url), "The site's public address. Default: from SERVER_NAME."
+    )
+    hosts: tuple[str, ...] = _setting(
+        (), _hosts, "Other host names of this site; their pages are targets too and are not told."
+    )
+    site_name: str | None = _setting(None, _optional(_text), "The site's name, for directories and feeds.")
+    url_prefix: str = _setting("/linkback", _path, "Where the endpoints are mounted.")
+    secret_keys: tuple[str, ...] = _setting(
+        (), _keys, "Fernet keys for secrets at rest; the first encrypts, all decrypt."
+    )
+    require_secret_keys: bool = _setting(
+        False, _boolean, "Refuse to start without SECRET_KEYS instead of storing secrets plainly."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchSettings:
+    """What may be fetched, from where, for how long."""
+
+    allow_networks: Mapping[str, tuple[IPNetwork, ...]] = _setting(
+        {}, _networks, "Networks that may be reached although not public; by purpose as a dict."
+    )
+    allow_ports: frozenset[int] | None = _setting(
+        frozenset((80, 443, 8000, 8008, 8080, 8443)), _ports, "Ports that may be reached, or 'any'."
+    )
+    egress_proxy: str | None = _setting(
+        None, _optional(_http_url), "A filtering HTTP proxy that all requests go through."
+    )
+    ca_bundle: str | None = _setting(
+        None, _optional(_text), "A file of CA certificates to trust instead of the system's."
+    )
+    connect_timeout: float = _setting(5, _number(0.01, whole=False), "Seconds to connect.")
+    read_timeout: float = _setting(10, _number(0.01, whole=False), "Seconds between two reads.")
+    fetch_timeout: float = _setting(
+        15, _number(0.01, whole=False), "Seconds for one fetch, redirects and body included."
+    )
+    delivery_timeout: float = _setting(
+        10, _number(0.01, whole=False), "Seconds for one request that we send, answer included."
+    )
+    max_redirects: int = _setting(5, _number(0, 20), "Redirects followed by a GET or HEAD.")
+    max_body_bytes: int = _setting(2 << 20, _number(1024), "Bytes of an answer, on the wire and decoded.")
+    max_html_bytes: int = _setting(1 << 20, _number(1024), "Bytes of an HTML page that are looked at.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboxSettings:
+    """Who does the owed work, when and how long it is kept."""
+
+    runner: str = _setting(
+        "thread", _choice("thread", "external", "celery", "inline", "off"), "Who works the jobs off."
+    )
+    worker_threads: int = _setting(8, _number(1, 512), "Threads of one worker that send.")
+    retry_schedule: tuple[float, ...] = _setting(
+        (0, 5, 300, 1800, 7200, 18000, 36000, 36000),
+        _numbers(0),
+        "Seconds before each attempt, after the one before; their number is the number of attempts.",
+    )
+    retention_days: int = _setting(30, _number(1), "Days that bodies are kept.")
+    row_retention_days: int = _setting(90, _number(1), "Days that finished rows are kept.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkbackSettings:
+    """Pingback, webmention, trackback and directories."""
+
+    pingback_aliases: tuple[str, ...] = _setting(
+        (), _paths, "Further paths of the XML-RPC endpoint, such as '/xmlrpc/'."
+    )
+    protocols: tuple[str, ...] = _setting(
+        ("pingback", "webmention"),
+        _choices("pingback", "webmention", "trackback"),
+        "What is received. Sending knows all three.",
+    )
+    pingback_verify: str = _setting(
+        "queued", _choice("queued", "at_once"), "Verify later, or in the request with exact faults."
+    )
+    accept: bool = _setting(True, _boolean, "False closes the whole site for linkbacks.")
+    close_after_days: int | None = _setting(
+        None, _optional(_number(1)), "Days after which a target with a date is closed."
+    )
+    auto_approve: bool | tuple[str | Callable[..., bool], ...] = _setting(
+        ("known_host", "known_author"), _approvers, "Which verified mentions need no moderator."
+    )
+    show_unapproved: bool = _setting(False, _boolean, "Show mentions that wait for a moderator.")
+    excerpt_length: int = _setting(200, _number(1, 10_000), "Characters round the link.")
+    source_interval_seconds: float = _setting(
+        300, _number(0, whole=False), "A source is fetched at most once in this time; 0 = no limit."
+    )
+    rate_limits: Mapping[str, int | None] = _setting(
+        _RATE_LIMITS, _rate_limits, "Calls and fetches a minute; given keys replace, None = no limit."
+    )
+    reverify_days: int | None = _setting(
+        30, _optional(_number(1)), "Days after which a shown mention is looked at again."
+    )
+    directories: tuple[str, ...] = _setting((), _http_urls, "XML-RPC URLs of weblog directories.")
+    directory_interval_seconds: float = _setting(
+        300, _number(0, whole=False), "A feed is announced at most once in this time."
+    )
+    directory_server: bool = _setting(False, _boolean, "Be a weblog directory ourselves.")
+    vouch: bool = _setting(False, _boolean, "Send and ask for vouch URLs with webmentions.")
+    avatar_cache: bool = _setting(False, _boolean, "Keep authors' pictures on this site.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebSubSettings:
+    """Publishing to hubs, subscribing at hubs, being a hub."""
+
+    hubs: tuple[str, ...] = _setting((), _http_urls, "Hubs that are told of new content.")
+    hub_credentials: str | Mapping[str, tuple[str, str]] | None = _setting(
+        None, _optional(_credentials), "Who we are at a hub: a dotted path or {hub_url: (user, password)}."
+    )
+    websub_secrets: str = _setting(
+        "https", _choice("https", "always", "never"), "For which hubs a subscription has a secret."
+    )
+    websub_bad_signature_status: int = _setting(
+        403, _number(200, 499), "The answer to content with a missing or wrong signature."
+    )
+    websub_min_algorithm: str = _setting(
+        "sha1", _choice("sha1", "sha256", "sha384", "sha512"), "The weakest signature that we accept."
+    )
+    lease_seconds: int = _setting(864000, _number(1), "The lease that we ask a hub for.")
+    max_lease_seconds: int = _setting(1209600, _number(1), "The longest lease that we believe a hub.")
+    hub_enabled: bool = _setting(False, _boolean, "Be a hub ourselves, at URL_PREFIX/hub.")
+    hub_topics: str = _setting("own", _choice("own", "any"), "Topics that our hub serves.")
+    hub_lease_seconds: tuple[int, int, int] = _setting(
+        (3600, 864000, 2592000), _lease_limits, "Least, default and longest lease that our hub gives."
+    )
+    hub_algorithm: str = _setting(
+        "sha256", _choice("sha1", "sha256", "sha384", "sha512"), "How our hub signs content."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookSettings:
+    """Webhooks have no settings of their own: hooks and listeners carry theirs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedSettings:
+    """Defaults of feeds."""
+
+    language: str = _setting("en-us", _text, "The language of feeds, where Flask-Babel gives none.")
+    timezone: zoneinfo.ZoneInfo = _setting(
+        zoneinfo.ZoneInfo("UTC"), _timezone, "What dates without a time zone mean."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdminSettings:
+    """The admin."""
+
+    admin_url_prefix: str = _setting("/linkback/admin", _path, "Where the admin is mounted.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of one application, a part for each room of the extension."""
+
+    site: SiteSettings = SiteSettings()
+    fetch: FetchSettings = FetchSettings()
+    outbox: OutboxSettings = OutboxSettings()
+    linkbacks: LinkbackSettings = LinkbackSettings()
+    websub: WebSubSettings = WebSubSettings()
+    webhooks: WebhookSettings = WebhookSettings()
+    feeds: FeedSettings = FeedSettings()
+    admin: AdminSettings = AdminSettings()
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """Read and check the ``LINKBACK_`` keys of an application's configuration.
+
+        An unknown key and a value of the wrong kind raise `ConfigError`, the first with the name
+        of the nearest known key.
+        """
+        known = {PREFIX + field.name.upper(): (part, field) for part, field in setting_fields()}
+        values: dict[str, dict[str, Any]] = {}
+        for key in config:
+            if not key.startswith(PREFIX):
+                continue
+            if key not in known:
+                raise ConfigError(f"There is no setting {key}.{did_you_mean(key, known)}")
+            part, field = known[key]
+            name = field.name.upper()
+            values.setdefault(part, {})[field.name] = field.metadata["check"](name, config[key])
+        settings = cls(
+            **{
+                part.name: dataclasses.replace(part.default, **values.get(part.name, {}))
+                for part in dataclasses.fields(cls)
+            }
+        )
+        if settings.site.require_secret_keys and not settings.site.secret_keys:
+            raise ConfigError("LINKBACK_REQUIRE_SECRET_KEYS is set, but LINKBACK_SECRET_KEYS is empty.")
+        if settings.site.base_url is None and config.get("SERVER_NAME"):
+            settings = dataclasses.replace(
+                settings, site=dataclasses.replace(settings.site, base_url=_from_server_name(config))
+            )
+        return settings
+
+    @property
+    def base_url(self) -> str:
+        """The site's public address without a slash at its end; raises `BaseURLMissing`."""
+        if self.site.base_url is None:
+            raise BaseURLMissing
+        return self.site.base_url
+
+
+def _from_server_name(config: Mapping[str, Any]) -> str:
+    scheme = config.get("PREFERRED_URL_SCHEME") or "http"
+    root = (config.get("APPLICATION_ROOT") or "/").rstrip("/")
+    return _base_url("BASE_URL", f"{scheme}://{config['SERVER_NAME']}{root}")
+
+
+def setting_fields() -> list[tuple[str, dataclasses.Field[Any]]]:
+    """Return every setting as (name of its part, dataclass field), in the order of the parts."""
+    return [
+        (part.name, field)
+        for part in dataclasses.fields(Settings)
+        for field in dataclasses.fields(part.default)  # type: ignore[arg-type]
+    ]

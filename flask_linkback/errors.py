@@ -1,0 +1,107 @@
+"""Errors: every exception that Flask-Linkback raises.
+
+::
+
+    LinkbackError
+    ├── ConfigError              a setting or the way the extension is put together
+    │   ├── BaseURLMissing
+    │   └── MissingExtra
+    ├── UnknownTarget            a URL or object that accepts no linkbacks
+    └── FetchError               a page could not be fetched
+        ├── AddressRefused
+        ├── TooLarge
+        ├── TooSlow
+        ├── TooManyRedirects
+        └── Unreachable
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "AddressRefused",
+    "BaseURLMissing",
+    "ConfigError",
+    "FetchError",
+    "LinkbackError",
+    "MissingExtra",
+    "TooLarge",
+    "TooManyRedirects",
+    "TooSlow",
+    "Unreachable",
+    "UnknownTarget",
+    "did_you_mean",
+]
+
+
+class LinkbackError(Exception):
+    """Something that Flask-Linkback cannot do."""
+
+
+class ConfigError(LinkbackError):
+    """A setting, or the way the extension is put together, is wrong."""
+
+
+class BaseURLMissing(ConfigError):
+    """Set LINKBACK_BASE_URL (or SERVER_NAME): what is sent or advertised is built from it."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or type(self).__doc__)
+
+
+class MissingExtra(ConfigError):
+    """A feature needs packages of an extra that is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs: pip install 'flask-linkback[{extra}]'")
+
+
+class UnknownTarget(LinkbackError):
+    """The URL or object is none that accepts linkbacks."""
+
+
+class FetchError(LinkbackError):
+    """The page could not be fetched.
+
+    ``kind`` is a short stable word for records and counters.
+    """
+
+    kind = "fetch_error"
+
+
+class AddressRefused(FetchError):
+    """The address, port or form of the URL is one that we do not talk to."""
+
+    kind = "address_refused"
+
+
+class TooLarge(FetchError):
+    """The answer has more bytes than allowed."""
+
+    kind = "too_large"
+
+
+class TooSlow(FetchError):
+    """The answer did not arrive within its deadline."""
+
+    kind = "too_slow"
+
+
+class TooManyRedirects(FetchError):
+    """The page redirects too often."""
+
+    kind = "too_many_redirects"
+
+
+class Unreachable(FetchError):
+    """The server cannot be reached, or does not speak HTTP as it should."""
+
+    kind = "unreachable"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean X?"`` for the nearest of the known words, or ``""``."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {near[0]}?" if near else ""
