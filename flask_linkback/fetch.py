@@ -938,7 +938,10 @@ class Fetcher:
 
 def _user_agent(base_url: str | None) -> str:
     """Return who we are, with the site that somebody can complain to."""
-    version = importlib.metadata.version("Flask-Linkback")
+    try:
+        version = importlib.metadata.version("Flask-Linkback")
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree
+        version = "0"
     return f"Flask-Linkback/{version}" + (f" (+{base_url})" if base_url else "")
 
 

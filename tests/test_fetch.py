@@ -30,6 +30,7 @@ from flask_linkback.fetch import Fetcher, Headers, Hop, check_url, public_addres
 
 from .neighbours import (
     Deaf,
+    Gone,
     Neighbour,
     Request,
     Resolver,
@@ -99,7 +100,7 @@ def test_get_returns_status_headers_and_body(fetcher: Fetcher, neighbour: Neighb
     neighbour.answer("/page", body=b"hello", headers=links)
     response = fetcher.get(neighbour.url("/page"))
     assert (response.status, response.body, response.url) == (200, b"hello", neighbour.url("/page"))
-    assert response.headers.get_all("LINK") == ["</a>; rel=webmention", "</b>"]
+    assert response.headers.get_all("LINK") == ["</a>; rel=webmention", "</b>; rel=hub"]
     assert response.headers.get("x-pingback") == "https://x.example/"
     assert response.hops == (Hop(url=neighbour.url("/page"), status=200),)
     assert response.address == "127.0.0.1"
@@ -585,12 +586,24 @@ def test_a_new_connection_is_tried_once(fetcher: Fetcher, neighbour: Neighbour) 
 def test_an_early_answer_is_read_though_the_request_was_not(fetcher: Fetcher) -> None:
     def greet(wire: Wire) -> None:
         wire.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        wire.sock.shutdown(1)
-        while wire.sock.recv(65536):
-            pass
+        wire.sock.recv(1)
+        raise Gone
 
     with Neighbour(greet=greet) as neighbour:
-        assert fetcher.post(neighbour.url(), bytes(1_000_000)).status == 413
+        assert fetcher.post(neighbour.url(), bytes(30_000_000)).status == 413
+
+
+def test_a_post_that_was_not_sent_whole_is_sent_again(fetcher: Fetcher, neighbour: Neighbour) -> None:
+    def ends_in_the_middle(request: Request, wire: Wire) -> None:
+        wire.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+        if request.connection == 0:
+            wire.sock.recv(1)
+            raise Gone
+
+    neighbour.default(ends_in_the_middle)
+    fetcher.post(neighbour.url(), b"1")
+    assert fetcher.post(neighbour.url(), bytes(30_000_000)).status == 204
+    assert [len(request.body) for request in neighbour.requests] == [1, 30_000_000]
 
 
 def test_purposes_with_other_networks_do_not_share_connections(make_fetcher: MakeFetcher) -> None:

@@ -577,6 +577,14 @@ def test_a_bomb_does_not_go_off(
             tracemalloc.stop()
 
 
+def test_what_a_later_step_throws_away_is_counted_too(patient: Fetcher) -> None:
+    packed = gzip.compress(gzip.compress(b"x") + bytes(64 << 20))
+    with Neighbour() as neighbour:
+        neighbour.answer("/", headers=[("Content-Encoding", "gzip, gzip")], body=packed)
+        with pytest.raises(TooLarge):
+            patient.get(neighbour.url())
+
+
 def test_many_small_answers_leave_no_memory_behind(patient: Fetcher) -> None:
     with Neighbour() as neighbour:
         neighbour.answer("/", body=gzip.compress(bytes(100_000)), headers=GZIP)
@@ -653,9 +661,12 @@ def test_what_is_no_whole_http_is_unreachable(patient: Fetcher, answer: bytes, s
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_reset_is_unreachable(patient: Fetcher, scheme: str) -> None:
+@pytest.mark.parametrize(
+    "begun", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"]
+)
+def test_a_reset_is_unreachable(patient: Fetcher, begun: bytes, scheme: str) -> None:
     def reset(request: Request, wire: Wire) -> None:
-        wire.send(OK + b"Content-Length: 100\r\n\r\nshort")
+        wire.send(begun)
         wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         wire.keep = False
 
