@@ -135,7 +135,8 @@ def _lease_limits(name: str, value: Any) -> tuple[int, int, int]:
     limits = _numbers(1)(name, value)
     if len(limits) != 3 or sorted(limits) != list(limits):
         _refuse(name, value, "three numbers of seconds in rising order: least, default, most")
-    return limits
+    least, default, most = map(int, limits)
+    return least, default, most
 
 
 def _choice(*choices: str) -> Check:
@@ -236,6 +237,7 @@ def _keys(name: str, value: Any) -> tuple[str, ...]:
     return keys
 
 
+_UTC = zoneinfo.ZoneInfo("UTC")
 _RATE_LIMITS: Mapping[str, int | None] = {
     "caller": 60,
     "target": 30,
@@ -398,9 +400,7 @@ class FeedSettings:
     """Defaults of feeds."""
 
     language: str = _setting("en-us", _text, "The language of feeds, where Flask-Babel gives none.")
-    timezone: zoneinfo.ZoneInfo = _setting(
-        zoneinfo.ZoneInfo("UTC"), _timezone, "What dates without a time zone mean."
-    )
+    timezone: zoneinfo.ZoneInfo = _setting(_UTC, _timezone, "What dates without a time zone mean.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -440,12 +440,11 @@ class Settings:
             part, field = known[key]
             name = field.name.upper()
             values.setdefault(part, {})[field.name] = field.metadata["check"](name, config[key])
-        settings = cls(
-            **{
-                part.name: dataclasses.replace(part.default, **values.get(part.name, {}))
-                for part in dataclasses.fields(cls)
-            }
-        )
+        parts: dict[str, Any] = {
+            part.name: dataclasses.replace(_default(part), **values.get(part.name, {}))
+            for part in dataclasses.fields(cls)
+        }
+        settings = cls(**parts)
         if settings.site.require_secret_keys and not settings.site.secret_keys:
             raise ConfigError("LINKBACK_REQUIRE_SECRET_KEYS is set, but LINKBACK_SECRET_KEYS is empty.")
         if settings.site.base_url is None and config.get("SERVER_NAME"):
@@ -468,10 +467,14 @@ def _from_server_name(config: Mapping[str, Any]) -> str:
     return _base_url("BASE_URL", f"{scheme}://{config['SERVER_NAME']}{root}")
 
 
+def _default(part: dataclasses.Field[Any]) -> Any:
+    return part.default
+
+
 def setting_fields() -> list[tuple[str, dataclasses.Field[Any]]]:
     """Return every setting as (name of its part, dataclass field), in the order of the parts."""
     return [
         (part.name, field)
         for part in dataclasses.fields(Settings)
-        for field in dataclasses.fields(part.default)  # type: ignore[arg-type]
+        for field in dataclasses.fields(_default(part))
     ]

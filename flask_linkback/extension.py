@@ -1,0 +1,255 @@
+"""Extension: puts the rooms together for an application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from flask import Blueprint, Flask, request
+
+from . import changes, models, publishing, templating
+from .blueprints import pingback
+from .changes import Watches
+from .cli import linkback_cli
+from .config import Settings
+from .errors import ConfigError
+from .linkbacks import moderation, receiving, sending, verifying
+from .linkbacks.targets import Target, Targets, View
+from .models import Mention
+from .outbox import health, jobs, worker
+from .outbox.worker import Runner
+from .site import EXTENSION, Site, current_site
+
+if TYPE_CHECKING:
+    from flask_sqlalchemy import SQLAlchemy
+
+__all__ = ["Linkback"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+How = str | Callable[[Any], Any]
+
+_HANDLERS: Final[Mapping[str, Callable[..., jobs.Outcome]]] = {
+    receiving.VERIFY: verifying.verify,
+    sending.SEND: sending.send,
+    publishing.PUBLISH: publishing.expand,
+    moderation.ANNOUNCE_MODERATED: moderation.announce_moderated,
+}
+
+
+class Linkback:
+    """The extension: ``linkback = Linkback(db=db)``, then ``linkback.init_app(app)``.
+
+    Several applications may share one object; what is registered on it counts for all of them,
+    whenever it is registered. The tables join ``db.metadata`` as soon as ``db`` is known.
+    ``blueprints`` names those that are registered by `init_app` (default: all that PROTOCOLS switch
+    on); with ``()`` the application mounts ``linkback.blueprints["pingback"]`` itself.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        db: SQLAlchemy | None = None,
+        *,
+        blueprints: Collection[str] | None = None,
+    ) -> None:
+        self.db = db
+        self.xmlrpc = pingback.Methods()
+        self.blueprints: dict[str, Blueprint] = {"pingback": pingback.make_blueprint(self.xmlrpc)}
+        self._blueprints_wanted = blueprints
+        self._targets = Targets()
+        self._watches = Watches()
+        if db is not None:
+            models.attach(db.metadata)
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask, db: SQLAlchemy | None = None) -> None:
+        """Read the settings of an application and put the extension into it."""
+        if EXTENSION in app.extensions:
+            raise ConfigError(
+                f"Linkback is in {app.name!r} already. Was init_app called twice, or once by Linkback(app) "
+                "and once by hand?"
+            )
+        db = db or self.db or app.extensions.get("sqlalchemy")
+        if db is None:
+            raise ConfigError("Linkback needs a database: Linkback(db=db), with db = SQLAlchemy().")
+        settings = Settings.from_config(app.config)
+        worker.check_runner(settings.outbox.runner)
+        models.attach(db.metadata)
+        site = Site(app, db, settings)
+        for registry in (self._targets, self._watches):
+            site.put(registry)
+        site.handlers.update(_HANDLERS)
+        changes.listen(db.session)
+        worker.listen(db.session)
+        self._register_blueprints(app, settings)
+        _add_to_templates(app)
+        app.before_request(_before_request)
+        app.after_request(pingback.advertise)
+        app.cli.add_command(linkback_cli)
+        app.extensions[EXTENSION] = site
+
+    def _register_blueprints(self, app: Flask, settings: Settings) -> None:
+        prefix = settings.site.url_prefix
+        app.register_blueprint(
+            Blueprint(
+                "linkback",
+                __name__,
+                template_folder="templates",
+                static_folder="static/linkback",
+                static_url_path=f"{prefix}/static",
+            )
+        )
+        wanted = self._blueprints_wanted
+        if wanted is None:
+            wanted = [name for name in settings.linkbacks.protocols if name in self.blueprints]
+        for name in wanted:
+            app.register_blueprint(self.blueprints[name], url_prefix=prefix)
+        if "pingback" in wanted:
+            for alias in settings.linkbacks.pingback_aliases:
+                app.add_url_rule(alias, endpoint=pingback.ENDPOINT, methods=("GET", "POST"))
+
+    # --- what accepts linkbacks ----------------------------------------------------------------------
+
+    def target(
+        self,
+        *views: View,
+        model: type[Any] | None = None,
+        url: How = "url",
+        accepts: bool | str | Callable[[Any], bool] | None = None,
+        key: Callable[[Any], str] | None = None,
+        date: str | Callable[[Any], datetime | None] | None = None,
+    ) -> Callable[[F], F]:
+        """Decorate a loader: the pages of these endpoints (or view functions) accept linkbacks.
+
+        The loader takes the URL's arguments and returns the page's object; None, ``NotFound`` and
+        ``NoResultFound`` mean that there is no such page. ``accepts`` (bool, attribute, method or
+        callable) closes single objects, ``url`` (likewise) is where an object of ``model`` is
+        found, ``key`` says what identifies an object that is not mapped, ``date`` how old it is for
+        CLOSE_AFTER_DAYS.
+        """
+        if not views:
+            raise TypeError("target() needs an endpoint or view function: @linkback.target('blog.post').")
+
+        def decorate(loader: F) -> F:
+            for view in views:
+                self._targets.add(
+                    Target(
+                        view=view, loader=loader, model=model, url=url, accepts=accepts, key=key, date=date
+                    )
+                )
+            return loader
+
+        return decorate
+
+    def register_pingback(self, view: View, loader: Callable[..., Any] | str) -> None:
+        """Let the pages of a view (endpoint, function or dotted path) accept linkbacks."""
+        self._targets.add(Target(view=view, loader=_callable(loader)))
+
+    def create_ping_func(self, **loaders: Callable[..., Any]) -> Callable[[str, str], str]:
+        """Register loaders by endpoint, and return the function behind ``pingback.ping``."""
+        for endpoint, loader in loaders.items():
+            self.register_pingback(endpoint, loader)
+        return pingback.ping_func
+
+    # --- what was received ---------------------------------------------------------------------------
+
+    def mentions_for(
+        self, obj_or_url: Any = None, protocol: str | None = None, include_hidden: bool = False
+    ) -> Sequence[Mention]:
+        """Return the mentions of an object, of a URL of ours, or of the page being served; newest first.
+
+        Those that are verified and approved, unless ``include_hidden``.
+        """
+        return templating.mentions_for(obj_or_url, protocol, include_hidden)
+
+    def mention_count(
+        self, obj_or_url: Any = None, protocol: str | None = None, include_hidden: bool = False
+    ) -> int:
+        """Return the number of what `mentions_for` returns."""
+        return templating.mention_count(obj_or_url, protocol, include_hidden)
+
+    def url_for(self, obj: Any) -> str:
+        """Return the absolute URL of an object's page, by the ``url`` of its `target`."""
+        return self._targets.url_for(current_site(), obj)
+
+    def moderate(self, mention: Mention, status: str, *, who: str = "") -> None:
+        """Decide about a mention: "approved", "rejected", "spam" or "pending". The caller commits."""
+        moderation.moderate(current_site(), mention, status, who=who)
+
+    # --- what goes out -------------------------------------------------------------------------------
+
+    def ping_external_links(
+        self,
+        model: type[Any],
+        content: How | None = None,
+        url: How = "url",
+        when: Callable[[Any], Any] | None = None,
+        targets: How | None = None,
+    ) -> None:
+        """Tell the pages that objects of a model link to, whenever one is created or changed.
+
+        ``content`` (HTML) and ``url`` are attribute names, method names or callables that take the
+        object; ``when`` says whether an object is to be told of. ``targets`` names URLs that are told
+        exactly, a list or a string such as ``"https://a.example/; https://b.example/"``. Without
+        content and targets: TypeError.
+        """
+        publishing.ping_external_links(self._watches, model, content, url, when, targets)
+
+    def publish(
+        self, url: str, html: str | bytes | None = None, targets: Iterable[str] | str | None = None
+    ) -> None:
+        """Tell the pages that one page of ours links to, once the transaction commits.
+
+        Without ``html`` and ``targets`` the worker fetches the page.
+        """
+        publishing.publish(url, html, targets)
+
+    def explain(self, target_url: str) -> Sequence[sending.Step]:
+        """Look how a page would be told, without telling it; one record for each step."""
+        return sending.explain(current_site(), target_url)
+
+    # --- the outbox ----------------------------------------------------------------------------------
+
+    def run_until_idle(self) -> int:
+        """Do all due jobs in this thread and return how many there were."""
+        return worker.drain(current_site())
+
+    def health(self) -> dict[str, Any]:
+        """Return what the outbox holds: jobs by state, the age of the oldest due one, workers."""
+        return health.health(current_site())
+
+    def replay(self, job_id: int) -> bool:
+        """Make a dead or done job due again; the caller commits. Say whether there was one."""
+        replayed = jobs.replay(current_site().session, job_id)
+        changes.note_call(current_site().session, "replay")
+        return replayed
+
+
+def _callable(loader: Callable[..., Any] | str) -> Callable[..., Any]:
+    """A loader that is named by a dotted path is imported when it is called first."""
+    if not isinstance(loader, str):
+        return loader
+
+    def load(**args: Any) -> Any:
+        return current_site().resolve(loader)(**args)
+
+    return load
+
+
+def _add_to_templates(app: Flask) -> None:
+    app.jinja_env.globals.update(
+        linkback_head=templating.linkback_head,
+        mention_count=templating.mention_count,
+        mentions_for=templating.mentions_for,
+    )
+    app.jinja_env.filters["linkback_href"] = templating.safe_href
+    app.jinja_env.add_extension(templating.PingbackTags)
+
+
+def _before_request() -> None:
+    site = current_site()
+    if request.endpoint is not None:
+        site.get(Targets).by_endpoint(site)  # a wrong endpoint is told at the first request
+    site.get(Runner).ensure_alive(site)

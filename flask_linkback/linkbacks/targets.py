@@ -1,0 +1,197 @@
+"""Targets: which pages of ours accept linkbacks, and what they are about."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import sqlalchemy as sa
+from sqlalchemy.exc import NoResultFound
+from werkzeug.exceptions import NotFound
+
+from ..errors import ConfigError, UnknownTarget
+from ..models import digest
+from ..site import Route, Site
+
+__all__ = ["Located", "Target", "Targets", "key_of", "read"]
+
+View = str | Callable[..., Any]
+
+
+def read(obj: Any, how: str | Callable[[Any], Any]) -> Any:
+    """Return what an attribute name, method name or callable says of an object."""
+    if callable(how):
+        return how(obj)
+    value = getattr(obj, how)
+    return value() if callable(value) else value
+
+
+def key_of(obj: Any) -> str | None:
+    """Return ``"Post:42"`` for a mapped object that has its primary key, else None."""
+    state = sa.inspect(obj, raiseerr=False)
+    mapper = getattr(state, "mapper", None)
+    if mapper is None or state is mapper:
+        return None
+    identity = mapper.primary_key_from_instance(obj)
+    if any(part is None for part in identity):
+        return None
+    return f"{mapper.class_.__name__}:{','.join(str(part) for part in identity)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A view whose pages accept linkbacks.
+
+    ``loader`` takes the URL's arguments and returns the page's object, or None where there is no
+    such page. ``accepts`` says of an object whether it is open, ``url`` where it is, ``key`` what
+    identifies it, ``date`` how old it is.
+    """
+
+    view: View
+    loader: Callable[..., Any]
+    model: type[Any] | None = None
+    url: str | Callable[[Any], str] = "url"
+    accepts: bool | str | Callable[[Any], bool] | None = None
+    key: Callable[[Any], str] | None = None
+    date: str | Callable[[Any], datetime | None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """The page that a URL of ours leads to."""
+
+    target: Target
+    endpoint: str
+    obj: Any
+    key: str
+
+    @property
+    def hash(self) -> str:
+        return digest(self.key)
+
+    def is_open(self, site: Site) -> bool:
+        """Does this page accept linkbacks now?"""
+        if not site.settings.linkbacks.accept:
+            return False
+        accepts = self.target.accepts
+        if accepts is not None and not (accepts if isinstance(accepts, bool) else read(self.obj, accepts)):
+            return False
+        days = site.settings.linkbacks.close_after_days
+        if days is not None and self.target.date is not None:
+            date = read(self.obj, self.target.date)
+            if date is not None:
+                if date.tzinfo is None:
+                    date = date.replace(tzinfo=site.settings.feeds.timezone)
+                return bool(site.now() - date <= timedelta(days=days))
+        return True
+
+
+class Targets:
+    """The views that accept linkbacks; shared by all applications of one extension object.
+
+    Views are resolved to endpoints when an application first asks, since blueprints may come later.
+    """
+
+    def __init__(self) -> None:
+        self._targets: list[Target] = []
+        self._resolved: weakref.WeakKeyDictionary[Site, tuple[int, dict[str, Target]]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def add(self, target: Target) -> None:
+        self._targets.append(target)
+
+    def by_endpoint(self, site: Site) -> dict[str, Target]:
+        """Return the targets of an application; a view that it does not have raises `ConfigError`."""
+        count, resolved = self._resolved.get(site, (0, {}))
+        if count != len(self._targets):
+            resolved = {
+                endpoint: target for target in self._targets for endpoint in _endpoints(site, target.view)
+            }
+            self._resolved[site] = (len(self._targets), resolved)
+        return resolved
+
+    def locate(self, site: Site, route: Route) -> Located | None:
+        """Load the page behind a route; None when there is no such page.
+
+        `UnknownTarget` when the route accepts no linkbacks. What else the application's loader
+        raises is the application's.
+        """
+        target = self.by_endpoint(site).get(route.endpoint)
+        if target is None:
+            raise UnknownTarget(f"{route.endpoint} accepts no linkbacks.")
+        try:
+            obj = target.loader(**route.args)
+        except (NotFound, NoResultFound):
+            return None
+        if obj is None:
+            return None
+        return Located(target=target, endpoint=route.endpoint, obj=obj, key=_key(target, route, obj))
+
+    def locate_url(self, site: Site, url: str) -> Located | None:
+        """Load the page behind a URL; None for a foreign one and where there is no such page."""
+        route = site.match(url) if site.is_own(url) else None
+        return None if route is None else self.locate(site, route)
+
+    def for_object(self, obj: Any) -> Target | None:
+        """Return the target whose model an object is of."""
+        return next(
+            (each for each in self._targets if each.model is not None and isinstance(obj, each.model)), None
+        )
+
+    def key_for(self, obj: Any) -> str:
+        """Return the key of an object, as a mention of its page has it."""
+        target = self.for_object(obj)
+        if target is not None and target.key is not None:
+            return str(target.key(obj))
+        key = key_of(obj)
+        if key is None:
+            raise UnknownTarget(f"{obj!r} is no mapped object with a primary key, and no URL of ours.")
+        return key
+
+    def url_for(self, site: Site, obj: Any) -> str:
+        """Return the absolute URL of an object's page."""
+        target = self.for_object(obj)
+        how = "url" if target is None else target.url
+        if isinstance(how, str) and not hasattr(obj, how):
+            raise UnknownTarget(f"{type(obj).__name__} has no {how!r}: name it by target(..., url=).")
+        return site.absolute(str(read(obj, how)))
+
+
+def _key(target: Target, route: Route, obj: Any) -> str:
+    if target.key is not None:
+        return str(target.key(obj))
+    key = key_of(obj)
+    if key is not None:
+        return key
+    args = urlencode(sorted((name, str(value)) for name, value in route.args.items()))
+    return f"{route.endpoint}?{args}"
+
+
+def _endpoints(site: Site, view: View) -> Sequence[str]:
+    """Return the endpoints that a name, a dotted path or a view function stands for."""
+    functions = site.app.view_functions
+    if isinstance(view, str):
+        if view in functions:
+            return (view,)
+        try:
+            view = site.resolve(view)
+        except ConfigError:
+            near = difflib.get_close_matches(str(view), functions, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"There is no endpoint {view!r} to accept linkbacks.{hint}") from None
+    found = [
+        endpoint
+        for endpoint, function in functions.items()
+        if view in (function, inspect.unwrap(function), getattr(function, "view_class", None))
+    ]
+    if not found:
+        name = getattr(view, "__qualname__", repr(view))
+        raise ConfigError(f"{name} is registered for linkbacks, but is no view of {site.app.name!r}.")
+    return found

@@ -1,0 +1,835 @@
+"""Models: the tables, and the words for their states.
+
+The classes are mapped on a base of our own. `attach` copies the bare tables into the application's
+metadata, so that ``create_all`` and Alembic see them; sessions of either side work on both. URLs
+are Text beside a SHA-256 key, times are aware and UTC, values from strangers are plain text.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import logging
+import weakref
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urldefrag, urlsplit
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
+
+from .errors import ConfigError, MissingExtra
+
+__all__ = [
+    "Attempt",
+    "Audit",
+    "Base",
+    "Block",
+    "Content",
+    "DirectoryPing",
+    "Event",
+    "Host",
+    "Job",
+    "JobState",
+    "Link",
+    "LinkState",
+    "Listener",
+    "ListenerSecret",
+    "ListenerState",
+    "Mention",
+    "MentionState",
+    "MentionStatus",
+    "Page",
+    "PageState",
+    "Receipt",
+    "Secret",
+    "Subscriber",
+    "SubscriberState",
+    "Subscription",
+    "SubscriptionRequest",
+    "SubscriptionState",
+    "Topic",
+    "Worker",
+    "attach",
+    "digest",
+    "host_of",
+    "without_fragment",
+]
+
+logger = logging.getLogger("flask_linkback.models")
+
+
+def digest(*parts: str) -> str:
+    """Return the SHA-256 of some strings as 64 hexadecimal digits: the key beside a long value."""
+    # no URL and no key has a NUL, so no two lists of parts look alike
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def without_fragment(url: str) -> str:
+    return urldefrag(url).url
+
+
+def host_of(url: str) -> str:
+    """Return the lower-case host name or address of a URL, without port, at most 255 characters."""
+    return (urlsplit(url).hostname or "")[:255]
+
+
+# --- column types ------------------------------------------------------------------------------------
+
+
+class UTCDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware datetime, stored and given back in UTC; a naive one is refused."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    @staticmethod
+    def plain() -> sa.types.TypeEngine[Any]:
+        return sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        if dialect.name in ("mysql", "mariadb"):
+            return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+        return dialect.type_descriptor(sa.DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"A time needs a time zone: {value!r}")
+        value = value.astimezone(UTC)
+        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Secret(str):
+    """A string that does not show itself: its ``repr`` is ``***``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+class _Keyring:
+    """Encrypts with the first of some Fernet keys and decrypts with any; without keys, plainly."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._fernet: Any = None
+        self._warned = False
+        keys = tuple(keys)
+        if keys:
+            try:
+                from cryptography.fernet import Fernet, MultiFernet
+            except ImportError:
+                raise MissingExtra("LINKBACK_SECRET_KEYS", "crypto") from None
+            self._fernet = MultiFernet([Fernet(key) for key in keys])
+
+    def encrypt(self, secret: str) -> str:
+        if self._fernet is not None:
+            return _ENCRYPTED + str(self._fernet.encrypt(secret.encode()), "ascii")
+        if not self._warned:
+            self._warned = True
+            logger.warning("A secret is stored plainly: set LINKBACK_SECRET_KEYS to encrypt secrets.")
+        return _PLAIN + secret
+
+    def decrypt(self, stored: str) -> Secret:
+        if stored.startswith(_PLAIN):
+            return Secret(stored.removeprefix(_PLAIN))
+        if self._fernet is None:
+            raise ConfigError("A stored secret is encrypted, but LINKBACK_SECRET_KEYS is empty.")
+        from cryptography.fernet import InvalidToken
+
+        try:
+            return Secret(self._fernet.decrypt(stored.removeprefix(_ENCRYPTED)).decode())
+        except InvalidToken:
+            raise ConfigError("None of LINKBACK_SECRET_KEYS opens a stored secret.") from None
+
+
+_PLAIN: Final = "plain:"
+_ENCRYPTED: Final = "fernet:"
+_keyrings: weakref.WeakKeyDictionary[sa.Dialect, _Keyring] = weakref.WeakKeyDictionary()
+
+
+def use_keys(engine: sa.Engine, keys: Iterable[str]) -> None:
+    """Give the engine of an application the keys for its secrets."""
+    if engine.dialect not in _keyrings:
+        _keyrings[engine.dialect] = _Keyring(keys)
+
+
+class SecretText(sa.types.TypeDecorator[Secret]):
+    """The one column type of secrets: encrypted at rest, ``***`` in a ``repr``.
+
+    The keys belong to the application's engine, see `use_keys`. A statement on an engine without
+    them is refused rather than written plainly.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    @staticmethod
+    def plain() -> sa.types.TypeEngine[Any]:
+        return sa.Text()
+
+    @staticmethod
+    def _keyring(dialect: sa.Dialect) -> _Keyring:
+        try:
+            return _keyrings[dialect]
+        except KeyError:
+            raise ConfigError("Secrets are read and written through the application's own engine.") from None
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else self._keyring(dialect).encrypt(value)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Secret | None:
+        return None if value is None else self._keyring(dialect).decrypt(value)
+
+    def process_literal_param(self, value: Any, dialect: sa.Dialect) -> str:
+        return "***"
+
+
+class _EnumText(sa.types.TypeDecorator[Any]):
+    """A `StrEnum` as a plain string."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def __init__(self, kind: type[enum.StrEnum]) -> None:
+        super().__init__(16)
+        self.kind = kind
+
+    @staticmethod
+    def plain() -> sa.types.TypeEngine[Any]:
+        return sa.String(16)
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else self.kind(value).value
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> enum.StrEnum | None:
+        return None if value is None else self.kind(value)
+
+
+def _enum(kind: type[enum.StrEnum]) -> Mapped[Any]:
+    return mapped_column(_EnumText(kind))
+
+
+@validates("secret", "credentials")
+def _hide(self: Any, name: str, value: str | None) -> Secret | None:
+    """What is assigned is as secret as what is loaded."""
+    return None if value is None else Secret(value)
+
+
+_BigInt = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_Bytes = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
+_LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+
+# --- states ------------------------------------------------------------------------------------------
+
+
+class MentionState(enum.StrEnum):
+    """What we found on the source of a mention."""
+
+    received = "received"
+    """Somebody told us; not yet looked at."""
+    verified = "verified"
+    """The source has the link."""
+    gone = "gone"
+    """The source had the link once; it, or the page, is gone."""
+    failed = "failed"
+    """The link was never found."""
+
+
+class MentionStatus(enum.StrEnum):
+    """What a person or rule decided about a mention."""
+
+    pending = "pending"
+    """Nobody decided yet."""
+    approved = "approved"
+    """Shown, once verified."""
+    rejected = "rejected"
+    """Not shown, and stays so when it is sent again."""
+    spam = "spam"
+    """Not shown, and taught to the spam check."""
+
+
+class LinkState(enum.StrEnum):
+    """What became of a linkback that we owe."""
+
+    waiting = "waiting"
+    """Not yet sent, or to be sent again."""
+    sent = "sent"
+    """The target accepted it."""
+    refused = "refused"
+    """The target answered that it does not want it."""
+    given_up = "given_up"
+    """The target did not answer in any of the attempts."""
+    unsupported = "unsupported"
+    """The target offers no way to be told."""
+
+
+class PageState(enum.StrEnum):
+    """What became of a page of ours."""
+
+    published = "published"
+    """It is there."""
+    gone = "gone"
+    """It was taken away: 410."""
+    moved = "moved"
+    """It has another address: 301."""
+
+
+class SubscriptionState(enum.StrEnum):
+    """Where a subscription of ours stands."""
+
+    discovering = "discovering"
+    """We look for the topic's hub."""
+    requested = "requested"
+    """The hub was asked and has not confirmed yet."""
+    active = "active"
+    """The hub delivers."""
+    unsubscribing = "unsubscribing"
+    """The hub was asked to stop and has not confirmed yet."""
+    denied = "denied"
+    """The hub refused."""
+    failed = "failed"
+    """The hub could not be asked, or never confirmed."""
+    expired = "expired"
+    """The lease ran out."""
+    unsubscribed = "unsubscribed"
+    """The hub confirmed the end."""
+
+
+class SubscriberState(enum.StrEnum):
+    """Where a subscriber of our hub stands."""
+
+    pending = "pending"
+    """Not yet verified."""
+    active = "active"
+    """Gets every update."""
+    expired = "expired"
+    """The lease ran out."""
+    ended = "ended"
+    """Unsubscribed, or its callback answered 410."""
+
+
+class ListenerState(enum.StrEnum):
+    """Where a listener of webhooks stands."""
+
+    unverified = "unverified"
+    """A requested handshake is not answered yet."""
+    active = "active"
+    """Gets its events."""
+    failing = "failing"
+    """Gets its events, but fails to take them."""
+    paused = "paused"
+    """Stopped by a person."""
+    disabled = "disabled"
+    """Stopped by 410 or five bad days."""
+
+
+class JobState(enum.StrEnum):
+    """Where a piece of owed work stands."""
+
+    pending = "pending"
+    """Waits until it is due."""
+    running = "running"
+    """Claimed by a worker until its lease ends."""
+    done = "done"
+    """Finished."""
+    dead = "dead"
+    """Given up; can be replayed."""
+
+
+# --- tables ------------------------------------------------------------------------------------------
+
+
+class Base(DeclarativeBase):
+    """The base of all tables. Names of keys and constraints are given once and for all here."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        bytes: _Bytes,
+        datetime: UTCDateTime(),
+        dict[str, Any]: sa.JSON(none_as_null=True),
+        list[Any]: sa.JSON(none_as_null=True),
+        str: sa.Text(),
+        Secret: SecretText(),
+    }
+
+    if TYPE_CHECKING:  # which it always is, here
+        __table__: ClassVar[sa.Table]
+
+    id: Mapped[int] = mapped_column(_BigInt, primary_key=True)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.__dict__.get('id')}>"
+
+
+class Mention(Base):
+    """A linkback that we received: ``source`` says that it links to ``target``."""
+
+    __tablename__ = "linkback_mention"
+    __table_args__ = (
+        sa.UniqueConstraint("key"),
+        sa.Index(None, "target_hash", "received_at"),
+        sa.Index(None, "source_key"),
+        sa.Index(None, "source_host", "status"),
+        sa.Index(None, "status", "id"),
+    )
+
+    key: Mapped[str] = mapped_column(sa.String(64))
+    """SHA-256 of the source without fragment and the target's key."""
+    source: Mapped[str]
+    source_key: Mapped[str] = mapped_column(sa.String(64))
+    source_host: Mapped[str] = mapped_column(sa.String(255))
+    target: Mapped[str]
+    """The URL as it was sent."""
+    target_key: Mapped[str]
+    """``"Post:42"`` for a mapped object, else ``"blog.post?slug=x"``."""
+    target_hash: Mapped[str] = mapped_column(sa.String(64))
+    endpoint: Mapped[str] = mapped_column(sa.String(255), default="")
+    protocol: Mapped[str] = mapped_column(sa.String(16))
+    state: Mapped[MentionState] = _enum(MentionState)
+    status: Mapped[MentionStatus] = _enum(MentionStatus)
+    type: Mapped[str] = mapped_column(sa.String(16), default="mention")
+    title: Mapped[str] = mapped_column(default="")
+    content: Mapped[str] = mapped_column(_LongText, default="")
+    author_name: Mapped[str] = mapped_column(default="")
+    author_url: Mapped[str] = mapped_column(default="")
+    author_photo: Mapped[str] = mapped_column(default="")
+    published_at: Mapped[datetime | None]
+    received_at: Mapped[datetime]
+    verified_at: Mapped[datetime | None]
+    checked_at: Mapped[datetime | None]
+    """When its source was fetched last."""
+    recheck: Mapped[bool] = mapped_column(default=False)
+    """Its source is to be fetched again though it was judged before."""
+    reason: Mapped[str] = mapped_column(default="")
+    caller: Mapped[str] = mapped_column(sa.String(64), default="")
+    """The address that told us."""
+
+    @property
+    def url(self) -> str:
+        return self.source
+
+    @property
+    def date(self) -> datetime:
+        return self.received_at
+
+    @property
+    def host(self) -> str:
+        """The host of the source, with its port when it has one."""
+        return urlsplit(self.source).netloc
+
+    @property
+    def shown(self) -> bool:
+        return self.state == MentionState.verified and self.status == MentionStatus.approved
+
+
+class Link(Base):
+    """A linkback that we owe or sent: our page ``source`` links to ``target``."""
+
+    __tablename__ = "linkback_link"
+    __table_args__ = (sa.UniqueConstraint("key"), sa.Index(None, "source_key"), sa.Index(None, "state", "id"))
+
+    key: Mapped[str] = mapped_column(sa.String(64))
+    """SHA-256 of source and target."""
+    source: Mapped[str]
+    source_key: Mapped[str] = mapped_column(sa.String(64))
+    object_key: Mapped[str | None]
+    target: Mapped[str]
+    """The URL as it stands in the page, fragment included."""
+    target_host: Mapped[str] = mapped_column(sa.String(255))
+    state: Mapped[LinkState] = _enum(LinkState)
+    protocol: Mapped[str | None] = mapped_column(sa.String(16))
+    endpoint: Mapped[str | None]
+    status_code: Mapped[int | None]
+    """The HTTP status of the last answer."""
+    fault_code: Mapped[int | None]
+    """The XML-RPC fault of the last answer."""
+    answer: Mapped[str] = mapped_column(default="")
+    reason: Mapped[str] = mapped_column(default="")
+    attempts: Mapped[int] = mapped_column(default=0)
+    removed: Mapped[bool] = mapped_column(default=False)
+    """The page does not have the link any more."""
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+
+
+class Page(Base):
+    """A page of ours that was published."""
+
+    __tablename__ = "linkback_page"
+    __table_args__ = (sa.UniqueConstraint("key"), sa.Index(None, "object_hash"))
+
+    key: Mapped[str] = mapped_column(sa.String(64))
+    url: Mapped[str]
+    object_key: Mapped[str | None]
+    object_hash: Mapped[str | None] = mapped_column(sa.String(64))
+    state: Mapped[PageState] = _enum(PageState)
+    digest: Mapped[str | None] = mapped_column(sa.String(64))
+    """SHA-256 of what was told last: an unchanged page is told once."""
+    moved_to: Mapped[str | None]
+    published_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+
+class Host(Base):
+    """A foreign host and how often we fetched from it lately; ``"*"`` is all of them."""
+
+    __tablename__ = "linkback_host"
+    __table_args__ = (sa.UniqueConstraint("name"),)
+
+    name: Mapped[str] = mapped_column(sa.String(255))
+    fetches: Mapped[list[Any]]
+    """When fetches of the last minute began: seconds since 1970."""
+    leases: Mapped[list[Any]]
+    """Fetches under way: [token, seconds since 1970 when it counts as over]."""
+    changed_at: Mapped[datetime]
+
+
+class DirectoryPing(Base):
+    """A weblog directory that was told of a page."""
+
+    __tablename__ = "linkback_directory_ping"
+    __table_args__ = (sa.Index(None, "page_key", "id"),)
+
+    url: Mapped[str]
+    page_url: Mapped[str]
+    page_key: Mapped[str] = mapped_column(sa.String(64))
+    feed_url: Mapped[str | None]
+    object_key: Mapped[str | None]
+    success: Mapped[bool] = mapped_column(default=False)
+    message: Mapped[str] = mapped_column(default="")
+    sent_at: Mapped[datetime]
+
+    @property
+    def date(self) -> datetime:
+        return self.sent_at
+
+
+class Subscription(Base):
+    """A topic that we follow at a hub."""
+
+    __tablename__ = "linkback_subscription"
+    __table_args__ = (
+        sa.UniqueConstraint("key"),
+        sa.Index(None, "topic_key"),
+        sa.Index(None, "state", "lease_expires_at"),
+    )
+
+    _hide = _hide
+
+    key: Mapped[str] = mapped_column(sa.String(64))
+    """SHA-256 of topic and hub."""
+    topic_url: Mapped[str]
+    topic_key: Mapped[str] = mapped_column(sa.String(64))
+    hub_url: Mapped[str | None]
+    state: Mapped[SubscriptionState] = _enum(SubscriptionState)
+    lease_seconds: Mapped[int | None]
+    lease_expires_at: Mapped[datetime | None]
+    credentials: Mapped[Secret | None]
+    params: Mapped[dict[str, Any] | None]
+    headers: Mapped[dict[str, Any] | None]
+    silent: Mapped[bool] = mapped_column(default=False)
+    """Polling found what the hub should have delivered."""
+    created_at: Mapped[datetime]
+    verified_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    polled_at: Mapped[datetime | None]
+    reason: Mapped[str] = mapped_column(default="")
+
+
+class SubscriptionRequest(Base):
+    """One request to a hub: its callback stands beside the active lease until it is confirmed."""
+
+    __tablename__ = "linkback_subscription_request"
+    __table_args__ = (sa.UniqueConstraint("token"), sa.Index(None, "subscription_id"))
+
+    _hide = _hide
+
+    subscription_id: Mapped[int] = mapped_column(
+        _BigInt, sa.ForeignKey("linkback_subscription.id", ondelete="CASCADE")
+    )
+    token: Mapped[str] = mapped_column(sa.String(64))
+    """The unguessable part of the callback."""
+    mode: Mapped[str] = mapped_column(sa.String(16))
+    secret: Mapped[Secret | None]
+    lease_seconds: Mapped[int | None]
+    requested_at: Mapped[datetime]
+    verified_at: Mapped[datetime | None]
+    ends_at: Mapped[datetime | None]
+    """The callback takes no content after this time."""
+    reason: Mapped[str] = mapped_column(default="")
+
+
+class Topic(Base):
+    """A topic that our hub serves."""
+
+    __tablename__ = "linkback_topic"
+    __table_args__ = (sa.UniqueConstraint("key"),)
+
+    key: Mapped[str] = mapped_column(sa.String(64))
+    url: Mapped[str]
+    content_id: Mapped[int | None] = mapped_column(_BigInt)
+    etag: Mapped[str | None]
+    last_modified: Mapped[str | None]
+    fetched_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class Subscriber(Base):
+    """Who follows a topic at our hub."""
+
+    __tablename__ = "linkback_subscriber"
+    __table_args__ = (sa.UniqueConstraint("key"), sa.Index(None, "topic_id", "state"))
+
+    _hide = _hide
+
+    key: Mapped[str] = mapped_column(sa.String(64))
+    """SHA-256 of topic and callback."""
+    topic_id: Mapped[int] = mapped_column(_BigInt, sa.ForeignKey("linkback_topic.id", ondelete="CASCADE"))
+    callback_url: Mapped[str]
+    callback_host: Mapped[str] = mapped_column(sa.String(255))
+    secret: Mapped[Secret | None]
+    state: Mapped[SubscriberState] = _enum(SubscriberState)
+    whole: Mapped[bool] = mapped_column(default=False)
+    """Gets whole feeds, never only the new entries."""
+    lease_expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    verified_at: Mapped[datetime | None]
+    reason: Mapped[str] = mapped_column(default="")
+
+
+class Content(Base):
+    """What a topic said at a time: received for a subscription, or fetched by our hub."""
+
+    __tablename__ = "linkback_content"
+    __table_args__ = (sa.Index(None, "subscription_id", "digest"), sa.Index(None, "topic_id", "id"))
+
+    subscription_id: Mapped[int | None] = mapped_column(_BigInt)
+    topic_id: Mapped[int | None] = mapped_column(_BigInt)
+    digest: Mapped[str] = mapped_column(sa.String(64))
+    content_type: Mapped[str] = mapped_column(default="")
+    headers: Mapped[dict[str, Any] | None]
+    body: Mapped[bytes | None]
+    """None once its retention is over."""
+    received_at: Mapped[datetime]
+
+
+class Listener(Base):
+    """Who wants the events of a hook: a URL, a match, secrets."""
+
+    __tablename__ = "linkback_listener"
+    __table_args__ = (sa.Index(None, "hook_hash"), sa.Index(None, "owner", "id"))
+
+    hook: Mapped[str]
+    """The name of a hook, or a pattern such as ``person.*``."""
+    hook_hash: Mapped[str] = mapped_column(sa.String(64))
+    url: Mapped[str]
+    host: Mapped[str] = mapped_column(sa.String(255))
+    owner: Mapped[str | None] = mapped_column(sa.String(255))
+    state: Mapped[ListenerState] = _enum(ListenerState)
+    match: Mapped[dict[str, Any] | None]
+    config: Mapped[dict[str, Any] | None]
+    headers: Mapped[dict[str, Any] | None]
+    options: Mapped[dict[str, Any] | None]
+    version: Mapped[int] = mapped_column(default=1)
+    failing_since: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(default="")
+
+
+class ListenerSecret(Base):
+    """A signing secret of a listener; during a rotation there are several."""
+
+    __tablename__ = "linkback_listener_secret"
+    __table_args__ = (sa.Index(None, "listener_id"),)
+
+    _hide = _hide
+
+    listener_id: Mapped[int] = mapped_column(
+        _BigInt, sa.ForeignKey("linkback_listener.id", ondelete="CASCADE")
+    )
+    secret: Mapped[Secret]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+
+
+class Event(Base):
+    """Something that happened and that listeners may want."""
+
+    __tablename__ = "linkback_event"
+    __table_args__ = (sa.UniqueConstraint("uid"), sa.Index(None, "type", "id"))
+
+    uid: Mapped[str] = mapped_column(sa.String(64))
+    type: Mapped[str] = mapped_column(sa.String(255))
+    hook: Mapped[str] = mapped_column(sa.String(255))
+    object_key: Mapped[str | None]
+    data: Mapped[dict[str, Any] | None]
+    changes: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
+
+
+class Job(Base):
+    """Owed work. A job of kind ``post_webhook`` is a delivery.
+
+    While it waits, ``due_at`` is when it is to be done; while it runs, when its lease ends.
+    """
+
+    __tablename__ = "linkback_job"
+    __table_args__ = (
+        sa.Index(
+            "ix_linkback_job_state",
+            "state",
+            "due_at",
+            "id",
+            postgresql_where=sa.text("state IN ('pending', 'running')"),
+            sqlite_where=sa.text("state IN ('pending', 'running')"),
+        ),
+        sa.Index(None, "key", "state"),
+        sa.Index(None, "listener_id", "id"),
+        sa.Index(None, "event_id"),
+    )
+
+    kind: Mapped[str] = mapped_column(sa.String(32))
+    state: Mapped[JobState] = _enum(JobState)
+    due_at: Mapped[datetime]
+    host: Mapped[str] = mapped_column(sa.String(255), default="")
+    """Whom it talks to: jobs of one slow host must not hold up the others."""
+    key: Mapped[str | None] = mapped_column(sa.String(64))
+    """What it is about: a second job of this key is not added while one waits."""
+    payload: Mapped[dict[str, Any] | None]
+    listener_id: Mapped[int | None] = mapped_column(_BigInt)
+    event_id: Mapped[int | None] = mapped_column(_BigInt)
+    attempts: Mapped[int] = mapped_column(default=0)
+    token: Mapped[str | None] = mapped_column(sa.String(32))
+    """Names the claim: who lost the claim cannot settle the job."""
+    reason: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class Attempt(Base):
+    """One try at a job: what was answered, and how fast."""
+
+    __tablename__ = "linkback_attempt"
+    __table_args__ = (sa.Index(None, "job_id", "number"),)
+
+    job_id: Mapped[int] = mapped_column(_BigInt)
+    number: Mapped[int]
+    started_at: Mapped[datetime]
+    seconds: Mapped[float]
+    outcome: Mapped[str] = mapped_column(sa.String(32))
+    """``done``, or the class of what went wrong."""
+    url: Mapped[str | None]
+    address: Mapped[str | None] = mapped_column(sa.String(64))
+    status_code: Mapped[int | None]
+    headers: Mapped[dict[str, Any] | None]
+    body: Mapped[bytes | None]
+    """At most 16 KiB of the answer; None once its retention is over."""
+    reason: Mapped[str] = mapped_column(default="")
+
+
+class Receipt(Base):
+    """A webhook that we received."""
+
+    __tablename__ = "linkback_receipt"
+    __table_args__ = (sa.UniqueConstraint("key"), sa.Index(None, "receiver", "id"))
+
+    key: Mapped[str] = mapped_column(sa.String(64))
+    """SHA-256 of receiver and message id: the same message counts once."""
+    receiver: Mapped[str] = mapped_column(sa.String(255))
+    message_id: Mapped[str]
+    headers: Mapped[dict[str, Any] | None]
+    body: Mapped[bytes | None]
+    received_at: Mapped[datetime]
+    handled_at: Mapped[datetime | None]
+    reason: Mapped[str] = mapped_column(default="")
+
+
+class Block(Base):
+    """Whom we do not want to hear: a host, a URL prefix or a pattern."""
+
+    __tablename__ = "linkback_block"
+    __table_args__ = (sa.UniqueConstraint("key"),)
+
+    key: Mapped[str] = mapped_column(sa.String(64))
+    """SHA-256 of list, kind and value."""
+    kind: Mapped[str] = mapped_column(sa.String(16))
+    value: Mapped[str]
+    list_name: Mapped[str] = mapped_column(sa.String(255), default="")
+    reason: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+
+
+class Worker(Base):
+    """A process that works jobs off, and when it was seen last."""
+
+    __tablename__ = "linkback_worker"
+    __table_args__ = (sa.UniqueConstraint("name"),)
+
+    name: Mapped[str] = mapped_column(sa.String(64))
+    runner: Mapped[str] = mapped_column(sa.String(16))
+    machine: Mapped[str] = mapped_column(sa.String(255))
+    pid: Mapped[int]
+    threads: Mapped[int]
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+
+
+class Audit(Base):
+    """Who did what, when."""
+
+    __tablename__ = "linkback_audit"
+    __table_args__ = (sa.Index(None, "object_key", "id"),)
+
+    at: Mapped[datetime]
+    who: Mapped[str]
+    action: Mapped[str] = mapped_column(sa.String(32))
+    object_key: Mapped[str] = mapped_column(sa.String(255))
+    before: Mapped[dict[str, Any] | None]
+    after: Mapped[dict[str, Any] | None]
+    reason: Mapped[str] = mapped_column(default="")
+
+
+# --- the application's metadata ----------------------------------------------------------------------
+
+
+def attach(metadata: sa.MetaData) -> None:
+    """Copy the tables into an application's metadata, once.
+
+    The copies serve DDL only: plain types, so that a generated migration imports nothing of ours,
+    and fixed names, so that the application's naming convention does not rename them. A metadata
+    with a ``schema`` and a table of the application's under one of our names raise `ConfigError`.
+    """
+    if metadata.schema is not None:
+        raise ConfigError("Linkback's tables live in the default schema: give it a MetaData without one.")
+    for table in Base.metadata.sorted_tables:
+        present = metadata.tables.get(table.name)
+        if present is not None:
+            if present.info.get("flask_linkback") is not True:
+                raise ConfigError(f"The application has a table {table.name} of its own.")
+            continue
+        copy = table.to_metadata(metadata)
+        copy.info["flask_linkback"] = True
+        for column in copy.columns:
+            plain = getattr(column.type, "plain", None)
+            if plain is not None:
+                column.type = plain()
