@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from .blueprints.pingback import accepts_here, server_url
 from .linkbacks import showing
 from .models import Mention
-from .site import current_site
+from .site import Route, current_site
 
 __all__ = ["PingbackTags", "linkback_head", "mention_count", "mentions_for", "safe_href"]
 
@@ -24,19 +24,19 @@ def mentions_for(
     obj_or_url: Any = None, protocol: str | None = None, include_hidden: bool = False
 ) -> Sequence[Mention]:
     """Return the mentions of an object, of a URL of ours, or of the page being served; newest first."""
-    what = request.url if obj_or_url is None else obj_or_url
-    return showing.mentions_for(current_site(), _ours(what), protocol, include_hidden=include_hidden)
+    what = _page_served() if obj_or_url is None else obj_or_url
+    return showing.mentions_for(current_site(), what, protocol, include_hidden=include_hidden)
 
 
 def mention_count(obj_or_url: Any = None, protocol: str | None = None, include_hidden: bool = False) -> int:
     """Return the number of what `mentions_for` returns."""
-    what = request.url if obj_or_url is None else obj_or_url
-    return showing.mention_count(current_site(), _ours(what), protocol, include_hidden=include_hidden)
+    what = _page_served() if obj_or_url is None else obj_or_url
+    return showing.mention_count(current_site(), what, protocol, include_hidden=include_hidden)
 
 
-def _ours(what: Any) -> Any:
-    """The page being served may be asked for under any name; what counts is its path."""
-    return request.full_path if isinstance(what, str) and what == request.url else what
+def _page_served() -> Route:
+    """Where the request leads; its host may be any name of ours."""
+    return Route(endpoint=request.endpoint or "", args=request.view_args or {})
 
 
 def linkback_head() -> Markup:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ..errors import UnknownTarget
 from ..models import Mention, MentionState, MentionStatus, digest
-from ..site import Site
+from ..site import Route, Site
 from .targets import Targets
 
 __all__ = ["mention_count", "mentions_for"]
@@ -51,9 +51,12 @@ def _mentions(
 
 def _key(site: Site, what: Any) -> str:
     targets = site.get(Targets)
-    if not isinstance(what, str):
+    if isinstance(what, Route):
+        located = targets.locate(site, what)
+    elif isinstance(what, str):
+        located = targets.locate_url(site, site.absolute(what))
+    else:
         return targets.key_for(what)
-    located = targets.locate_url(site, site.absolute(what))
     if located is None:
         raise UnknownTarget(f"{what} is no page of this site.")
     return located.key

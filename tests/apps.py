@@ -1,0 +1,131 @@
+"""Apps: a blog with linkbacks, as small as a test wants it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask, abort, render_template_string
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from flask_linkback import Linkback
+from flask_linkback.outbox.worker import Runner
+from flask_linkback.site import Site
+
+PAGE = """<!doctype html><html><head><title>{{ post.title }}</title>{{ linkback_head() }}</head>
+<body><article><p>{{ post.html | safe }}</p></article>
+{% from "linkback/macros.html" import pingback_list %}{{ pingback_list(post) }}</body></html>"""
+
+
+@dataclass
+class Blog:
+    """An application, its database, its extension and its one model."""
+
+    app: Flask
+    db: SQLAlchemy
+    linkback: Linkback
+    Post: Any
+    base_url: str
+    server: BaseWSGIServer | None = None
+    thread: threading.Thread | None = None
+    started: list[Any] = field(default_factory=list)
+
+    @property
+    def site(self) -> Site:
+        return self.app.extensions["linkback"]  # type: ignore[no-any-return]
+
+    def add(self, slug: str, **values: Any) -> Any:
+        """Add a post in the current context and commit."""
+        post = self.Post(**{"slug": slug, "title": f"About {slug}", "html": "", **values})
+        self.db.session.add(post)
+        self.db.session.commit()
+        return post
+
+    def url(self, slug: str) -> str:
+        return f"{self.base_url}/post/{slug}"
+
+    def serve(self) -> None:
+        """Serve it for real; the base URL must be that of `free_address`."""
+        host, port = self.base_url.removeprefix("http://").split(":")
+        self.server = make_server(host, int(port), self.app, threaded=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def close(self) -> None:
+        self.site.get(Runner).stop(10)
+        if self.server is not None and self.thread is not None:
+            self.server.shutdown()
+            self.thread.join(10)
+            self.server.server_close()
+        with self.app.app_context():
+            self.db.session.remove()
+            for engine in self.db.engines.values():
+                engine.dispose()
+        self.site.fetch.close()
+
+
+def make_blog(
+    database_url: str,
+    *,
+    base_url: str = "https://blog.example",
+    testing: bool = True,
+    content: Any = "html",
+    **settings: Any,
+) -> Blog:
+    """Make a blog whose posts accept linkbacks and send them."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    db = SQLAlchemy(model_class=Base)
+    linkback = Linkback(db=db)
+
+    class Post(db.Model):  # type: ignore[name-defined,misc]
+        id: Mapped[int] = mapped_column(primary_key=True)
+        slug: Mapped[str] = mapped_column(unique=True)
+        title: Mapped[str] = mapped_column(default="")
+        html: Mapped[str] = mapped_column(default="")
+        closed: Mapped[bool] = mapped_column(default=False)
+
+        def url(self) -> str:
+            return f"/post/{self.slug}"
+
+        def is_open(self) -> bool:
+            return not self.closed
+
+    app = Flask(__name__)
+    app.config.update(
+        TESTING=testing,
+        SECRET_KEY="test",
+        SQLALCHEMY_DATABASE_URI=database_url,
+        LINKBACK_BASE_URL=base_url,
+        LINKBACK_ALLOW_NETWORKS="127.0.0.0/8",
+        LINKBACK_ALLOW_PORTS="any",
+        **{f"LINKBACK_{name}": value for name, value in settings.items()},
+    )
+    db.init_app(app)
+    linkback.init_app(app)
+
+    @app.get("/post/<slug>")
+    def post(slug: str) -> str:
+        found = load(slug)
+        if found is None:
+            abort(404)
+        return render_template_string(PAGE, post=found)
+
+    @app.get("/about")
+    def about() -> str:
+        return "<title>About</title>"
+
+    @linkback.target("post", model=Post, url="url", accepts="is_open")
+    def load(slug: str) -> Any:
+        return db.session.scalar(db.select(Post).filter_by(slug=slug))
+
+    if content is not None:
+        linkback.ping_external_links(Post, content=content, url="url")
+    with app.app_context():
+        db.create_all()
+    return Blog(app=app, db=db, linkback=linkback, Post=Post, base_url=base_url)

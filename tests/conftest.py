@@ -1,0 +1,70 @@
+"""Fixtures: applications on every database that the tests know."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+
+from tests.apps import Blog, make_blog
+
+POSTGRESQL = os.environ.get("LINKBACK_TEST_POSTGRESQL")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/{uuid.uuid4().hex}.db"
+
+
+@pytest.fixture
+def postgresql_url() -> Iterator[str]:
+    """A fresh database on the server that LINKBACK_TEST_POSTGRESQL names."""
+    if not POSTGRESQL:
+        pytest.skip("LINKBACK_TEST_POSTGRESQL is not set")
+    name = f"linkback_{uuid.uuid4().hex}"
+    server = sa.create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with server.connect() as connection:
+        connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+    yield sa.make_url(POSTGRESQL).set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+    server.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A test with this fixture runs once on each database."""
+    return request.getfixturevalue(f"{request.param}_url")  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def blogs() -> Iterator[Callable[..., Blog]]:
+    """A maker of blogs: ``blogs(database_url, **settings)``; all are put away afterwards."""
+    made: list[Blog] = []
+
+    def make(url: str, **settings: Any) -> Blog:
+        made.append(make_blog(url, **settings))
+        return made[-1]
+
+    yield make
+    for blog in made:
+        blog.close()
+
+
+@pytest.fixture
+def blog(blogs: Callable[..., Blog], sqlite_url: str) -> Blog:
+    """One blog on SQLite, at https://blog.example."""
+    return blogs(sqlite_url)
+
+
+@pytest.fixture
+def app(blog: Blog) -> Iterator[Flask]:
+    """The application of `blog`, in its context."""
+    with blog.app.app_context():
+        yield blog.app
