@@ -266,7 +266,8 @@ class _Socket(socket.socket):
 
     def arm(self, seconds: float) -> None:
         """Set the timeout; a system call, and left out where it would change next to nothing."""
-        if not seconds * 0.95 < self.armed <= seconds * 1.05:
+        slack = min(seconds / 20, 0.1)
+        if not seconds - slack < self.armed <= seconds + slack:
             self.settimeout(seconds)
             self.armed = seconds
 
