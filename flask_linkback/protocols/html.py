@@ -128,21 +128,23 @@ _NAME: Final = rb"[" + _WS + rb"/]*+=?+[^" + _WS + rb"/>=]*+[" + _WS + rb"]*+"
 # A value without quotes is complete only when its end is seen.
 _BARE: Final = rb"[^" + _WS + rb">\"'][^" + _WS + rb">]*+(?=[" + _WS + rb">])"
 _VALUE: Final = rb"=[" + _WS + rb"]*+(?:\"[^\"]*+\"|'[^']*+'|" + _BARE + rb"|(?=>))"
-_ATTRIBUTES: Final = rb"(?:(?!>)" + _NAME + rb"(?:" + _VALUE + rb"|(?!=)))*+"
+_ATTRIBUTES: Final = rb"(?:(?!>)" + _NAME + rb"(?:" + _VALUE + rb"|(?!=)))*"
 _TAG_NAME: Final = rb"[a-zA-Z][^" + _WS + rb"/>]*+"
 _END_OF_NAME: Final = rb"[" + _WS + rb"/>]"
 _TURNS: Final = (
     rb"[sStTxXiInNpP/](?i:cript|tyle|extarea|itle|mp|frame|oembed|oframes|laintext|emplate|template)"
 )
 # Text and plain tags, as many as there are: nearly all of a page goes through this one expression. It stops
-# before a tag that changes the way of reading, and before what is not complete.
+# before a tag that changes the way of reading, and before what is not complete. What repeats is told apart by
+# its first character, so nothing is tried twice. Possessive are only single sets of characters: Python before
+# 3.11.5 gets possessive groups wrong.
 _PLAIN = re.compile(
     rb"(?:[^<]*+<(?:/(?![tT])[a-zA-Z][^>=]*+>"
     rb"|(?!" + _TURNS + _END_OF_NAME + rb")/?" + _TAG_NAME + _ATTRIBUTES + rb">"
-    rb"|(?=[^/!?a-zA-Z])))*+[^<]*+"
+    rb"|(?=[^/!?a-zA-Z])))*[^<]*+"
 )
 _TAG_START = re.compile(rb"</?(" + _TAG_NAME + rb")")
-_ATTRIBUTES_OF_TAG = re.compile(_ATTRIBUTES)
+_ATTRIBUTES_OF_TAG = re.compile(rb"(?:(?!>)" + _NAME + rb"(?:(" + _VALUE + rb")|(?!=)))*")
 _OPEN_VALUE = re.compile(_NAME + rb"=[" + _WS + rb"]*+([\"']?)")
 _COMMENT_END = re.compile(rb"--!?>")
 _SCRIPT_TURN = re.compile(rb"<!--|-->|<(/?)script(?=" + _END_OF_NAME + rb")", re.IGNORECASE)
@@ -196,13 +198,13 @@ class _Cutter:
         return data.find(b">", start + 2) + 1 or -1  # a bogus comment
 
     def _tag_end(self, data: bytes, start: int) -> int:
-        name, end = _tag(data, start)
+        name, end, empty = _tag(data, start)
         if data[end : end + 1] != b">":
             return -1
         closing = data[start + 1 : start + 2] == b"/"
-        if name == b"template":
+        if name == b"template" and not empty:
             self.templates = max(0, self.templates + (-1 if closing else 1))
-        return end + 1 if closing else _raw_end(name, data, end + 1)
+        return end + 1 if closing or empty else _raw_end(name, data, end + 1)
 
 
 def _match_end(pattern: re.Pattern[bytes], data: bytes, position: int) -> int:
@@ -210,12 +212,16 @@ def _match_end(pattern: re.Pattern[bytes], data: bytes, position: int) -> int:
     return match.end() if match is not None else position
 
 
-def _tag(data: bytes, start: int) -> tuple[bytes, int]:
-    """Return the name of a tag, and where its attributes end or are not complete."""
-    match = _TAG_START.match(data, start)
-    if match is None:
-        return b"", len(data)
-    return match[1].lower(), _match_end(_ATTRIBUTES_OF_TAG, data, match.end())
+def _tag(data: bytes, start: int) -> tuple[bytes, int, bool]:
+    """Return the name of a tag, where its attributes end or are not complete, and whether it ends in "/>"."""
+    tag = _TAG_START.match(data, start)
+    attributes = _ATTRIBUTES_OF_TAG.match(data, tag.end()) if tag is not None else None
+    if tag is None or attributes is None:
+        return b"", len(data), False
+    end = attributes.end()
+    # libxml2 takes <script/> at its word as XHTML does. The slash of href=x/ is part of the value.
+    empty = data.endswith(b"/", tag.end(), end) and attributes.end(1) != end
+    return tag[1].lower(), end, empty
 
 
 def _comment_end(data: bytes, position: int) -> int:
@@ -259,7 +265,7 @@ def _shortened(rest: bytes) -> bytes:
     """Return something short that goes on as this unfinished construct would."""
     if rest.startswith(b"<!--"):
         return b"<!-- " + rest[-3:]
-    name, end = _tag(rest, 0)
+    name, end, _ = _tag(rest, 0)
     if not name:
         return b"<?"
     name = name[:100]
@@ -479,8 +485,8 @@ class _Reader:
         self._links = links
         self._limit = scan.excerpt_length
         self._keep = scan.excerpt_length * _SPARE
-        self._templates = templates
-        self._hidden = templates
+        self._templates = 0
+        self._hidden = 0
         self._svgs = 0
         self._title: str | None = None
         self._blocks: list[int] = []  # where the text of each open one begins
@@ -490,6 +496,7 @@ class _Reader:
         self._parser = etree.HTMLParser(
             target=cast(Any, self), encoding="utf-8", no_network=True, huge_tree=False
         )
+        self._parser.feed(b"<template>" * min(templates, MAX_DEPTH // 2))
 
     def feed(self, piece: bytes) -> None:
         """Read on; ``_TooDeep`` when too many elements are open."""
@@ -611,6 +618,7 @@ def _collapsed(text: str) -> str:
 _ENCODED = re.compile(rb"&(?:#|period;|hyphen;|dash;)")
 _ENCODED_HREF = re.compile(rb"href\s{0,9}=[^>]{0,99}?&(?:#|period;|hyphen;|dash;)")
 _RESTART_DEPTH: Final = 64
+_LINGER_BYTES: Final = 1024
 
 
 class LinkScan:
@@ -646,6 +654,7 @@ class LinkScan:
         self._before = b""  # the piece before this one
         self._before_templates = 0
         self._head_bytes = 0
+        self._idle = 0
         self._in_head = True
 
     def feed(self, chunk: bytes) -> bool:
@@ -692,13 +701,15 @@ class LinkScan:
             reader.feed(piece)
         except _TooDeep:
             reader.settle(complete=False)
-            self._reader = None
+            self._reader, self._before = None, b""
+            return
         if self._in_head:
             self._head_bytes += len(piece)
             self._in_head = self._head_bytes < HEAD_BYTES and not (reader.body and self.title is not None)
-        # One piece more than needed is read, for the parser may hold some text back.
-        if not reader.pending and (not interesting or reader.depth > _RESTART_DEPTH):
-            self._reader = None
+        # A little more than needed is read: the parser may hold some back.
+        self._idle = 0 if interesting else self._idle + len(piece)
+        if not reader.pending and (self._idle > _LINGER_BYTES or reader.depth > _RESTART_DEPTH):
+            self._finish(reader)
 
     def _finish(self, reader: _Reader) -> None:
         self._reader = None

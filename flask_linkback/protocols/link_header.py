@@ -14,16 +14,17 @@ MAX_VALUES: Final = 50
 MAX_LINKS: Final = 200
 MAX_PARAMS: Final = 30
 
-# Possessive everywhere, and an unclosed quote takes the rest: no character is looked at twice.
-_QUOTED: Final = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
+# An unclosed quote takes the rest, and what repeats is told apart by its first character: nothing is looked
+# at twice. (Groups are not possessive: Python before 3.11.5 gets those wrong.)
+_QUOTED: Final = r'"(?:[^"\\]++|\\.)*(?:"|\\?\Z)'
 _BEFORE = re.compile(r"[\s,]*+")
 _URL = re.compile(r"<([^>]*+)>")
 _PARAM = re.compile(
-    rf';\s*+([^\s=;,"<>]*+)\s*+(?:=\s*+({_QUOTED}|[^\s;,"]*+))?+',
+    rf';\s*+([^\s=;,"<>]*+)\s*+(?:=\s*+({_QUOTED}|[^\s;,"]*+))?',
     re.DOTALL,
 )
-_BETWEEN = re.compile(rf'(?:{_QUOTED}|[^;,"]++)*+', re.DOTALL)
-_REST = re.compile(rf'(?:{_QUOTED}|[^,"]++)*+', re.DOTALL)
+_BETWEEN = re.compile(rf'(?:{_QUOTED}|[^;,"]++)*', re.DOTALL)
+_REST = re.compile(rf'(?:{_QUOTED}|[^,"]++)*', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
