@@ -29,7 +29,7 @@ from .. import models
 from ..errors import ConfigError
 from ..site import Site, find_site
 from . import jobs
-from .jobs import Claim, Finished, Outcome
+from .jobs import Claim, Finished, Outcome, Verdict
 from .wakeup import Bell, Watcher, in_memory, watcher_for
 
 __all__ = ["Runner", "Worker", "drain", "listen"]
@@ -135,6 +135,8 @@ class Worker:
         self.name = uuid.uuid4().hex
         self.runner = runner
         self.threads = threads or site.settings.outbox.worker_threads
+        self.tally = {verdict.value: 0 for verdict in Verdict}
+        """How many jobs ended how, so far."""
         self._site = weakref.ref(site, lambda _: self.stop())
         self._inside = _Inside(bell or Bell())
         self._lanes = _Lanes(self.threads)
@@ -216,6 +218,8 @@ class Worker:
             claim, outcome, seconds = self._inside.finished.popleft()
             self._running.pop(claim.id, None)
             self._lanes.leave(claim.host, seconds)
+            given_up = outcome.verdict is Verdict.again and claim.is_last
+            self.tally[Verdict.dead.value if given_up else outcome.verdict.value] += 1
             if not self._settling:
                 self._next["settle"] = time.monotonic() + SETTLE_SECONDS
             self._settling.append(Finished(claim=claim, outcome=outcome, at=self._now(site)))
