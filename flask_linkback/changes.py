@@ -18,12 +18,11 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction, UOWTransaction
 
-from .errors import ConfigError, LinkbackError
+from .errors import BulkRefused, ConfigError, LinkbackError
 from .site import find_site
 
 __all__ = [
     "BulkPolicy",
-    "BulkRefused",
     "BulkStatement",
     "Change",
     "Kind",
@@ -56,10 +55,6 @@ class BulkPolicy(enum.StrEnum):
     """Log that the watcher does not hear of it."""
     error = "error"
     """Refuse it."""
-
-
-class BulkRefused(LinkbackError):
-    """A bulk statement would change watched rows unseen."""
 
 
 @dataclass(frozen=True, kw_only=True)

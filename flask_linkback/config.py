@@ -10,10 +10,12 @@ import dataclasses
 import ipaddress
 import math
 import zoneinfo
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from datetime import UTC, tzinfo
+from types import MappingProxyType
+from typing import Any, Final, NoReturn
+from urllib.parse import SplitResult, urlsplit
 
 from .errors import BaseURLMissing, ConfigError, MissingExtra, did_you_mean
 
@@ -27,17 +29,21 @@ __all__ = [
     "Settings",
     "SiteSettings",
     "WebSubSettings",
-    "WebhookSettings",
     "setting_fields",
 ]
 
-PREFIX = "LINKBACK_"
+PREFIX: Final = "LINKBACK_"
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 Check = Callable[[str, Any], Any]
 
 
 def _refuse(name: str, value: object, wanted: str) -> NoReturn:
     raise ConfigError(f"{PREFIX}{name} must be {wanted}, not {value!r}.")
+
+
+def _refuse_unseen(name: str, wanted: str) -> NoReturn:
+    """Refuse a value that may be secret."""
+    raise ConfigError(f"{PREFIX}{name} must be {wanted}.")
 
 
 def _boolean(name: str, value: Any) -> bool:
@@ -51,27 +57,54 @@ def _text(name: str, value: Any) -> str:
 def _path(name: str, value: Any) -> str:
     """A URL path that starts with a slash and does not end with one."""
     text = _text(name, value)
-    if not text.startswith("/") or text == "/" or any(c in text for c in "?#<> "):
+    if not text.startswith("/") or text == "/" or "//" in text or any(c in text for c in "?#<> "):
         _refuse(name, value, "a URL path such as '/linkback'")
     return text.rstrip("/")
 
 
+def _split_http(url: str) -> SplitResult | None:
+    """Split an http or https URL; None for anything else."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without end, a port that is no number
+        return None
+    return parts if fits and url.isprintable() and " " not in url else None
+
+
+def _ascii_host(host: str) -> str | None:
+    """A host name as it is sent and compared: lower case, ASCII, no dot at the end."""
+    host = host.lower().rstrip(".")
+    try:
+        return host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return None
+
+
 def _base_url(name: str, value: Any) -> str:
-    text = _text(name, value).rstrip("/")
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    """The address of a site as it is compared: no slash at its end, no port that goes without saying."""
+    text = _text(name, value)
+    parts = _split_http(text)
+    host = _ascii_host(parts.hostname or "") if parts else None
+    if parts is None or not host or "?" in text or "#" in text or "//" in parts.path:
         _refuse(name, value, "an absolute http(s) URL such as 'https://example.com'")
-    if parts.username is not None or parts.password is not None:
-        _refuse(name, value, "a URL without user name and password")
-    return text
+    if "@" in parts.netloc:
+        _refuse_unseen(name, "a URL without user name and password")
+    authority = f"[{host}]" if ":" in host else host
+    if parts.port not in (None, {"http": 80, "https": 443}[parts.scheme]):
+        authority += f":{parts.port}"
+    return f"{parts.scheme}://{authority}{parts.path.rstrip('/')}"
 
 
 def _http_url(name: str, value: Any) -> str:
     text = _text(name, value)
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        _refuse(name, value, "an absolute http(s) URL")
-    return text
+    return text if _split_http(text) else _refuse(name, value, "an absolute http(s) URL")
+
+
+def _proxy_url(name: str, value: Any) -> str:
+    if isinstance(value, str) and _split_http(value):
+        return value
+    _refuse_unseen(name, "a URL such as 'http://proxy.example:3128'")
 
 
 def _strings(name: str, value: Any) -> tuple[str, ...]:
@@ -87,10 +120,11 @@ def _hosts(name: str, value: Any) -> tuple[str, ...]:
     """Host names without scheme, path and port, in lower case."""
     hosts = []
     for each in _strings(name, value):
-        host = each.lower().rstrip(".")
-        if "://" in host or "/" in host:
+        parts = _split_http(f"http://{each}")
+        host = _ascii_host(parts.hostname or "") if parts else None
+        if parts is None or not host or any(c in each for c in "/?#@"):
             _refuse(name, each, "a host name such as 'www.example.com'")
-        hosts.append(urlsplit(f"//{host}").hostname or _refuse(name, each, "a host name"))
+        hosts.append(host)
     return tuple(hosts)
 
 
@@ -113,7 +147,9 @@ def _number(at_least: float, at_most: float = math.inf, *, whole: bool = True) -
 
     def check(name: str, value: Any) -> float:
         kinds = int if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not at_least <= value <= at_most:
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            _refuse(name, value, wanted)
+        if not math.isfinite(value) or not at_least <= value <= at_most:
             _refuse(name, value, wanted)
         return value
 
@@ -124,7 +160,7 @@ def _numbers(at_least: float) -> Check:
     one = _number(at_least, whole=False)
 
     def check(name: str, value: Any) -> tuple[float, ...]:
-        if not isinstance(value, Collection) or isinstance(value, (str, bytes, Mapping)) or not value:
+        if not isinstance(value, Sequence) or isinstance(value, (str, bytes)) or not value:
             _refuse(name, value, f"a list of numbers of at least {at_least:g}")
         return tuple(one(name, each) for each in value)
 
@@ -132,10 +168,11 @@ def _numbers(at_least: float) -> Check:
 
 
 def _lease_limits(name: str, value: Any) -> tuple[int, int, int]:
-    limits = _numbers(1)(name, value)
-    if len(limits) != 3 or sorted(limits) != list(limits):
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)) or len(value) != 3:
         _refuse(name, value, "three numbers of seconds in rising order: least, default, most")
-    least, default, most = map(int, limits)
+    least, default, most = (int(_number(1)(name, each)) for each in value)
+    if not least <= default <= most:
+        _refuse(name, value, "three numbers of seconds in rising order: least, default, most")
     return least, default, most
 
 
@@ -164,16 +201,18 @@ def _networks(name: str, value: Any) -> Mapping[str, tuple[IPNetwork, ...]]:
     """Networks by purpose; a plain list of networks is for every purpose, written ``""``."""
     if not isinstance(value, Mapping):
         value = {"": value}
-    unknown = sorted(set(value) - {"", "topic", "hub", "callback"})
-    if unknown:
-        _refuse(name, unknown[0], "a list of networks, or a dict of them for topic, hub and callback")
     parsed: dict[str, tuple[IPNetwork, ...]] = {}
     for purpose, networks in value.items():
+        if purpose not in _PURPOSES:
+            raise ConfigError(
+                f"{PREFIX}{name} knows no purpose {purpose!r}, only topic, hub and callback."
+                + did_you_mean(str(purpose), _PURPOSES)
+            )
         try:
             parsed[purpose] = tuple(ipaddress.ip_network(each) for each in _strings(name, networks))
         except ValueError as error:
             raise ConfigError(f"{PREFIX}{name}: {error}.") from None
-    return parsed
+    return MappingProxyType(parsed)
 
 
 def _ports(name: str, value: Any) -> frozenset[int] | None:
@@ -193,7 +232,7 @@ def _rate_limits(name: str, value: Any) -> Mapping[str, int | None]:
         if key not in _RATE_LIMITS:
             raise ConfigError(f"{PREFIX}{name} has no limit {key!r}.{did_you_mean(str(key), _RATE_LIMITS)}")
         _optional(_number(1))(f"{name}[{key!r}]", limit)
-    return {**_RATE_LIMITS, **value}
+    return MappingProxyType({**_RATE_LIMITS, **value})
 
 
 def _approvers(name: str, value: Any) -> bool | tuple[str | Callable[..., bool], ...]:
@@ -202,55 +241,70 @@ def _approvers(name: str, value: Any) -> bool | tuple[str | Callable[..., bool],
         return value
     if isinstance(value, str) or callable(value):
         value = (value,)
-    if not isinstance(value, Collection):
+    if not isinstance(value, Collection) or isinstance(value, (bytes, Mapping)):
         _refuse(name, value, "True, False, or a list of 'known_host', 'known_author' and callables")
     one = _choice("known_host", "known_author")
     return tuple(each if callable(each) else one(name, each) for each in value)
 
 
 def _credentials(name: str, value: Any) -> str | Mapping[str, tuple[str, str]]:
-    if isinstance(value, (str, Mapping)):
+    if isinstance(value, str):
         return value
-    _refuse(name, value, "a dotted path of a function, or a dict {hub_url: (user, password)}")
+    if not isinstance(value, Mapping):
+        _refuse_unseen(name, "a dotted path of a function, or a dict {hub_url: (user, password)}")
+    pairs = {}
+    for hub_url, pair in value.items():
+        is_pair = isinstance(pair, Sequence) and len(pair) == 2 and not isinstance(pair, (str, bytes))
+        if not is_pair or not all(isinstance(each, str) for each in pair):
+            _refuse_unseen(f"{name}[{hub_url!r}]", "a pair (user, password)")
+        pairs[_http_url(name, hub_url)] = (pair[0], pair[1])
+    return MappingProxyType(pairs)
 
 
-def _timezone(name: str, value: Any) -> zoneinfo.ZoneInfo:
+def _timezone(name: str, value: Any) -> tzinfo:
+    text = _text(name, value)
+    if text.upper() == "UTC":
+        return UTC  # known also where the machine has no database of time zones
     try:
-        return zoneinfo.ZoneInfo(_text(name, value))
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        return zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):  # OSError: "Europe" is a directory
         _refuse(name, value, "a time zone such as 'Europe/Paris'")
 
 
 def _keys(name: str, value: Any) -> tuple[str, ...]:
-    """Fernet keys, each 32 bytes in URL-safe base64."""
-    keys = _strings(name, value)
-    if keys:
+    """Fernet keys, each 32 bytes in URL-safe base64, as str or as the bytes that Fernet makes."""
+    if isinstance(value, (str, bytes)):
+        value = (value,)
+    if not isinstance(value, Sequence) or not all(isinstance(each, (str, bytes)) for each in value):
+        _refuse_unseen(name, "a list of Fernet keys")
+    if not value:
+        return ()
+    try:
+        from cryptography.fernet import Fernet
+    except ImportError:
+        raise MissingExtra(PREFIX + name, "crypto") from None
+    keys = []
+    for position, each in enumerate(value):
         try:
-            from cryptography.fernet import Fernet
-        except ImportError:
-            raise MissingExtra(PREFIX + name, "crypto") from None
-        for position, key in enumerate(keys):
-            try:
-                Fernet(key)
-            except ValueError as error:  # never the key itself
-                raise ConfigError(f"{PREFIX}{name}[{position}] is no Fernet key: {error}") from None
-    return keys
+            key = each if isinstance(each, str) else each.decode("ascii")
+            Fernet(key)
+        except ValueError:  # never the key itself
+            _refuse_unseen(f"{name}[{position}]", "a Fernet key: 32 bytes in URL-safe base64")
+        keys.append(key)
+    return tuple(keys)
 
 
-_UTC = zoneinfo.ZoneInfo("UTC")
-_RATE_LIMITS: Mapping[str, int | None] = {
-    "caller": 60,
-    "target": 30,
-    "source_host": 20,
-    "source_host_parallel": 2,
-    "fetches": 300,
-}
+_PURPOSES: Final = ("", "topic", "hub", "callback")
+_RATE_LIMITS: Final[Mapping[str, int | None]] = MappingProxyType(
+    {"caller": 60, "target": 30, "source_host": 20, "source_host_parallel": 2, "fetches": 300}
+)
 
 
-def _setting(default: Any, check: Check, doc: str) -> Any:
-    # a factory, since dataclasses refuse a dict as a default
+def _setting(default: Any, check: Check, doc: str, *, secret: bool = False) -> Any:
+    """A field with its check and the sentence that documents it; a secret one stays out of ``repr``."""
+    # a factory, since dataclasses refuse a default that cannot be hashed
     metadata = {"check": check, "default": default, "doc": doc}
-    return dataclasses.field(default_factory=lambda: default, metadata=metadata)
+    return dataclasses.field(default_factory=lambda: default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +320,7 @@ class SiteSettings:
     site_name: str | None = _setting(None, _optional(_text), "The site's name, for directories and feeds.")
     url_prefix: str = _setting("/linkback", _path, "Where the endpoints are mounted.")
     secret_keys: tuple[str, ...] = _setting(
-        (), _keys, "Fernet keys for secrets at rest; the first encrypts, all decrypt."
+        (), _keys, "Fernet keys for secrets at rest; the first encrypts, all decrypt.", secret=True
     )
     require_secret_keys: bool = _setting(
         False, _boolean, "Refuse to start without SECRET_KEYS instead of storing secrets plainly."
@@ -278,13 +332,15 @@ class FetchSettings:
     """What may be fetched, from where, for how long."""
 
     allow_networks: Mapping[str, tuple[IPNetwork, ...]] = _setting(
-        {}, _networks, "Networks that may be reached although not public; by purpose as a dict."
+        MappingProxyType({}),
+        _networks,
+        "Networks that may be reached although not public; by purpose as a dict.",
     )
     allow_ports: frozenset[int] | None = _setting(
         frozenset((80, 443, 8000, 8008, 8080, 8443)), _ports, "Ports that may be reached, or 'any'."
     )
     egress_proxy: str | None = _setting(
-        None, _optional(_http_url), "A filtering HTTP proxy that all requests go through."
+        None, _optional(_proxy_url), "A filtering HTTP proxy that all requests go through.", secret=True
     )
     ca_bundle: str | None = _setting(
         None, _optional(_text), "A file of CA certificates to trust instead of the system's."
@@ -367,7 +423,10 @@ class WebSubSettings:
 
     hubs: tuple[str, ...] = _setting((), _http_urls, "Hubs that are told of new content.")
     hub_credentials: str | Mapping[str, tuple[str, str]] | None = _setting(
-        None, _optional(_credentials), "Who we are at a hub: a dotted path or {hub_url: (user, password)}."
+        None,
+        _optional(_credentials),
+        "Who we are at a hub: a dotted path or {hub_url: (user, password)}.",
+        secret=True,
     )
     websub_secrets: str = _setting(
         "https", _choice("https", "always", "never"), "For which hubs a subscription has a secret."
@@ -391,16 +450,11 @@ class WebSubSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WebhookSettings:
-    """Webhooks have no settings of their own: hooks and listeners carry theirs."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class FeedSettings:
     """Defaults of feeds."""
 
     language: str = _setting("en-us", _text, "The language of feeds, where Flask-Babel gives none.")
-    timezone: zoneinfo.ZoneInfo = _setting(_UTC, _timezone, "What dates without a time zone mean.")
+    timezone: tzinfo = _setting(UTC, _timezone, "What dates without a time zone mean.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -408,6 +462,17 @@ class AdminSettings:
     """The admin."""
 
     admin_url_prefix: str = _setting("/linkback/admin", _path, "Where the admin is mounted.")
+
+
+_PARTS: Final[Mapping[str, type[Any]]] = {
+    "site": SiteSettings,
+    "fetch": FetchSettings,
+    "outbox": OutboxSettings,
+    "linkbacks": LinkbackSettings,
+    "websub": WebSubSettings,
+    "feeds": FeedSettings,
+    "admin": AdminSettings,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -419,9 +484,10 @@ class Settings:
     outbox: OutboxSettings = OutboxSettings()
     linkbacks: LinkbackSettings = LinkbackSettings()
     websub: WebSubSettings = WebSubSettings()
-    webhooks: WebhookSettings = WebhookSettings()
     feeds: FeedSettings = FeedSettings()
     admin: AdminSettings = AdminSettings()
+    server_name: str | None = None
+    """Flask's own SERVER_NAME: where it is set, subdomains are those of it."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -430,27 +496,22 @@ class Settings:
         An unknown key and a value of the wrong kind raise `ConfigError`, the first with the name
         of the nearest known key.
         """
-        known = {PREFIX + field.name.upper(): (part, field) for part, field in setting_fields()}
-        values: dict[str, dict[str, Any]] = {}
-        for key in config:
+        known = {field.name.upper(): (part, field) for part, field in setting_fields()}
+        values: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+        for key, value in config.items():
             if not key.startswith(PREFIX):
                 continue
-            if key not in known:
-                raise ConfigError(f"There is no setting {key}.{did_you_mean(key, known)}")
-            part, field = known[key]
-            name = field.name.upper()
-            values.setdefault(part, {})[field.name] = field.metadata["check"](name, config[key])
-        parts: dict[str, Any] = {
-            part.name: dataclasses.replace(_default(part), **values.get(part.name, {}))
-            for part in dataclasses.fields(cls)
-        }
-        settings = cls(**parts)
+            name = key.removeprefix(PREFIX)
+            if name not in known:
+                raise ConfigError(f"There is no setting {key}.{did_you_mean(name, known, prefix=PREFIX)}")
+            part, field = known[name]
+            values[part][field.name] = field.metadata["check"](name, value)
+        if values["site"].get("base_url") is None:
+            values["site"]["base_url"] = _base_url_of_flask(config)
+        parts: dict[str, Any] = {part: kind(**values[part]) for part, kind in _PARTS.items()}
+        settings = cls(**parts, server_name=config.get("SERVER_NAME") or None)
         if settings.site.require_secret_keys and not settings.site.secret_keys:
             raise ConfigError("LINKBACK_REQUIRE_SECRET_KEYS is set, but LINKBACK_SECRET_KEYS is empty.")
-        if settings.site.base_url is None and config.get("SERVER_NAME"):
-            settings = dataclasses.replace(
-                settings, site=dataclasses.replace(settings.site, base_url=_from_server_name(config))
-            )
         return settings
 
     @property
@@ -461,20 +522,19 @@ class Settings:
         return self.site.base_url
 
 
-def _from_server_name(config: Mapping[str, Any]) -> str:
+def _base_url_of_flask(config: Mapping[str, Any]) -> str | None:
+    """The address that SERVER_NAME, PREFERRED_URL_SCHEME and APPLICATION_ROOT make up."""
+    server_name = config.get("SERVER_NAME")
+    if not server_name:
+        return None
     scheme = config.get("PREFERRED_URL_SCHEME") or "http"
-    root = (config.get("APPLICATION_ROOT") or "/").rstrip("/")
-    return _base_url("BASE_URL", f"{scheme}://{config['SERVER_NAME']}{root}")
-
-
-def _default(part: dataclasses.Field[Any]) -> Any:
-    return part.default
+    root = (config.get("APPLICATION_ROOT") or "").strip("/")
+    try:
+        return _base_url("BASE_URL", f"{scheme}://{server_name}/{root}")
+    except ConfigError as error:
+        raise ConfigError(f"{error} It was made from SERVER_NAME {server_name!r}.") from None
 
 
 def setting_fields() -> list[tuple[str, dataclasses.Field[Any]]]:
     """Return every setting as (name of its part, dataclass field), in the order of the parts."""
-    return [
-        (part.name, field)
-        for part in dataclasses.fields(Settings)
-        for field in dataclasses.fields(_default(part))
-    ]
+    return [(part, field) for part, kind in _PARTS.items() for field in dataclasses.fields(kind)]

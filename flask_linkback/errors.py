@@ -6,6 +6,7 @@
     ├── ConfigError              a setting or the way the extension is put together
     │   ├── BaseURLMissing
     │   └── MissingExtra
+    ├── BulkRefused              a bulk statement would change watched rows unseen
     ├── UnknownTarget            a URL or object that accepts no linkbacks
     └── FetchError               a page could not be fetched
         ├── AddressRefused
@@ -13,6 +14,8 @@
         ├── TooSlow
         ├── TooManyRedirects
         └── Unreachable
+
+Not of the tree is `flask_linkback.protocols.xmlrpc.Fault`, the answer of an XML-RPC method.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from collections.abc import Iterable
 __all__ = [
     "AddressRefused",
     "BaseURLMissing",
+    "BulkRefused",
     "ConfigError",
     "FetchError",
     "LinkbackError",
@@ -39,6 +43,10 @@ __all__ = [
 class LinkbackError(Exception):
     """Something that Flask-Linkback cannot do."""
 
+    def __init__(self, message: str = "") -> None:
+        """Say what is wrong; without a message, the first line of the class's docstring says it."""
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+
 
 class ConfigError(LinkbackError):
     """A setting, or the way the extension is put together, is wrong."""
@@ -47,15 +55,16 @@ class ConfigError(LinkbackError):
 class BaseURLMissing(ConfigError):
     """Set LINKBACK_BASE_URL (or SERVER_NAME): what is sent or advertised is built from it."""
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(message or type(self).__doc__)
-
 
 class MissingExtra(ConfigError):
     """A feature needs packages of an extra that is not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs: pip install 'flask-linkback[{extra}]'")
+
+
+class BulkRefused(LinkbackError):
+    """A bulk statement would change watched rows unseen."""
 
 
 class UnknownTarget(LinkbackError):
@@ -101,7 +110,7 @@ class Unreachable(FetchError):
     kind = "unreachable"
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], *, prefix: str = "") -> str:
     """Return ``" Did you mean X?"`` for the nearest of the known words, or ``""``."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {near[0]}?" if near else ""
+    return f" Did you mean {prefix}{near[0]}?" if near else ""

@@ -72,8 +72,12 @@ def without_fragment(url: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """Return the lower-case host name or address of a URL, without port, at most 255 characters."""
-    return (urlsplit(url).hostname or "")[:255]
+    """Return the host name or address of a URL, lower case, ASCII, without port; "" where it has none."""
+    try:
+        host = (urlsplit(url).hostname or "").rstrip(".")
+        return (host if host.isascii() else host.encode("idna").decode("ascii"))[:255]
+    except ValueError:
+        return ""
 
 
 # --- column types ------------------------------------------------------------------------------------
@@ -167,7 +171,8 @@ class SecretText(sa.types.TypeDecorator[Secret]):
     """The one column type of secrets: encrypted at rest, ``***`` in a ``repr``.
 
     The keys belong to the application's engine, see `use_keys`. A statement on an engine without
-    them is refused rather than written plainly.
+    them is refused rather than written plainly. Parameters hide themselves too: from ``echo``, and
+    from the messages of failed statements.
     """
 
     impl = sa.Text
@@ -184,8 +189,8 @@ class SecretText(sa.types.TypeDecorator[Secret]):
         except KeyError:
             raise ConfigError("Secrets are read and written through the application's own engine.") from None
 
-    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
-        return None if value is None else self._keyring(dialect).encrypt(value)
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> Secret | None:
+        return None if value is None else Secret(self._keyring(dialect).encrypt(value))
 
     def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Secret | None:
         return None if value is None else self._keyring(dialect).decrypt(value)
@@ -695,7 +700,7 @@ class Job(Base):
     __tablename__ = "linkback_job"
     __table_args__ = (
         sa.Index(
-            "ix_linkback_job_state",
+            None,
             "state",
             "due_at",
             "id",

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from flask import Flask, current_app, has_app_context
 from sqlalchemy import Engine
@@ -19,7 +20,7 @@ from werkzeug.routing import MapAdapter, RequestRedirect
 
 from . import models
 from .config import Settings
-from .errors import BaseURLMissing, ConfigError
+from .errors import ConfigError
 from .fetch import Fetcher
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ __all__ = ["Route", "Site", "current_site", "find_site"]
 T = TypeVar("T")
 logger = logging.getLogger("flask_linkback.site")
 EXTENSION: Final = "linkback"
+_REDIRECTS: Final = 3
+"""How many redirects of the URL map itself are followed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +72,9 @@ class Site:
 
     def get(self, kind: type[T]) -> T:
         """Return the registry of this type; made without arguments where nobody put one."""
-        if kind not in self._registries:
-            self._registries[kind] = kind()
-        return self._registries[kind]  # type: ignore[no-any-return]
+        found: T | None = self._registries.get(kind)
+        # two threads may make one at the same time: the first one stays
+        return found if found is not None else self._registries.setdefault(kind, kind())
 
     # --- database ------------------------------------------------------------------------------------
 
@@ -104,7 +107,11 @@ class Site:
         return self.app.app_context()
 
     def send(self, signal: NamedSignal, **values: Any) -> list[Exception]:
-        """Call the receivers of a signal one by one; return what they raised, already logged."""
+        """Call the receivers of a signal one by one; return what they raised, already logged.
+
+        What a receiver that raised left uncommitted is dropped, so that the next one finds a session
+        that works.
+        """
         raised: list[Exception] = []
         for receiver in signal.receivers_for(self.app):
             try:
@@ -112,6 +119,7 @@ class Site:
             except Exception as error:  # whatever an application's receiver does is not ours
                 logger.exception("A receiver of %s raised.", signal.name)
                 raised.append(error)
+                self.session.rollback()
         return raised
 
     def resolve(self, name: str) -> Any:
@@ -129,11 +137,11 @@ class Site:
         """The site's public address without a slash at its end; raises `BaseURLMissing`."""
         return self.settings.base_url
 
-    @property
+    @cached_property
     def own_hosts(self) -> frozenset[str]:
         """Lower-case host names whose pages are ours."""
         base = self.settings.site.base_url
-        own = {urlsplit(base).hostname or ""} if base else set()
+        own = {models.host_of(base)} if base else set()
         return frozenset(own | set(self.settings.site.hosts))
 
     def is_own(self, url: str) -> bool:
@@ -142,67 +150,88 @@ class Site:
 
     def is_told(self, url: str) -> bool:
         """Is a link to this URL told? All are but those to our own host and port, and to HOSTS."""
-        parts = urlsplit(url)
-        if (parts.hostname or "") in self.settings.site.hosts:
+        host = models.host_of(url)
+        if not host or host in self.settings.site.hosts:
             return False
-        base = urlsplit(self.base_url)
-        return (parts.hostname, _port(parts)) != (base.hostname, _port(base))
-
-    def _adapter(self, host: str = "") -> MapAdapter:
-        """The URL map as seen from the public address, or from another host of ours."""
-        url_map = self.app.url_map
-        base = urlsplit(self.settings.site.base_url or f"http://{host or 'localhost'}")
-        subdomain = ""
-        if not url_map.host_matching and self.app.subdomain_matching and host.endswith(f".{base.netloc}"):
-            subdomain = host.removesuffix(f".{base.netloc}")
-        return url_map.bind(
-            host if host and url_map.host_matching else base.netloc,
-            script_name=f"{base.path}/",
-            subdomain=None if url_map.host_matching else subdomain,
-            url_scheme=base.scheme,
-        )
+        return (host, _port(url)) != (models.host_of(self.base_url), _port(self.base_url))
 
     def url_for(self, endpoint: str, **values: Any) -> str:
         """Return the absolute public URL of an endpoint, without a request; raises `BaseURLMissing`."""
-        if self.settings.site.base_url is None:
-            raise BaseURLMissing
+        adapter = self._adapter(self.base_url)
         self.app.inject_url_defaults(endpoint, values)
-        return self._adapter().build(endpoint, values, force_external=True)
+        return adapter.build(endpoint, values, force_external=True)
 
     def absolute(self, url: str) -> str:
-        """Put the public address before a path; leave an absolute URL as it is."""
-        if url.startswith(("http://", "https://")):
-            return url
-        base = urlsplit(self.base_url)
-        if url.startswith("/"):
-            return f"{base.scheme}://{base.netloc}{url}"
-        return f"{self.base_url}/{url}"
+        """Put the public address before a path; leave an absolute URL as it is.
+
+        A path with a slash in front begins at the host, as what ``url_for`` returns in a request does.
+        """
+        return url if url.startswith(("http://", "https://")) else urljoin(f"{self.base_url}/", url)
 
     def match(self, url: str) -> Route | None:
         """Return where a URL of ours leads by GET; None when no route takes it.
 
         Query and fragment are left aside, a redirect of the URL map itself is followed.
         """
-        parts = urlsplit(url)
-        adapter = self._adapter(parts.netloc.lower())
-        path = unquote(parts.path, errors="replace") or "/"
-        for _ in range(3):
-            if not path.startswith(adapter.script_name):
+        for _ in range(_REDIRECTS):
+            path = self._path(url)
+            if path is None:
                 return None
-            below = "/" + path.removeprefix(adapter.script_name)
             try:
-                endpoint, args = adapter.match(below, method="GET")
+                endpoint, args = self._adapter(url).match(path, method="GET")
             except RequestRedirect as redirect:
-                path = unquote(urlsplit(redirect.new_url).path, errors="replace")
+                url = redirect.new_url
+                if not self.is_own(url):
+                    return None
             except HTTPException:
                 return None
             else:
                 return Route(endpoint=endpoint, args=args)
         return None
 
+    def _path(self, url: str) -> str | None:
+        """What the application sees of a URL's path; None where it is not below the public address."""
+        try:
+            path = unquote(urlsplit(url).path, errors="replace")
+        except ValueError:
+            return None
+        prefix = unquote(urlsplit(self.settings.site.base_url or "").path)
+        if not f"{path}/".startswith(f"{prefix}/"):
+            return None
+        return f"/{path.removeprefix(prefix).removeprefix('/')}"
 
-def _port(parts: SplitResult) -> int | None:
-    return parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    def _adapter(self, url: str) -> MapAdapter:
+        """The URL map as it serves the host of a URL.
+
+        Scheme, port and path prefix are those of the public address, which a proxy may have given.
+        """
+        base = urlsplit(self.settings.site.base_url or url)
+        prefix = base.path if self.settings.site.base_url else ""
+        bind = partial(self.app.url_map.bind, script_name=f"{prefix}/", url_scheme=base.scheme)
+        host, root = models.host_of(url), models.host_of(base.geturl())
+        if self.app.url_map.host_matching:
+            return bind(_authority(host, base.port))
+        if not (self.app.subdomain_matching and self.settings.server_name):
+            return bind(_authority(root, base.port))
+        server = models.host_of(f"//{self.settings.server_name}")
+        if root.endswith(f".{server}"):
+            root = server
+        subdomain = host.removesuffix(f".{root}") if host.endswith(f".{root}") else ""
+        return bind(_authority(root, base.port), subdomain=subdomain)
+
+
+def _authority(host: str, port: int | None) -> str:
+    host = f"[{host}]" if ":" in host else host
+    return host if port is None else f"{host}:{port}"
+
+
+def _port(url: str) -> int | None:
+    """The port of a URL where it is not the one that goes without saying; -1 for rubbish."""
+    try:
+        port = urlsplit(url).port
+        return None if port in (80, 443) else port
+    except ValueError:
+        return -1
 
 
 def find_site() -> Site | None:
