@@ -7,15 +7,17 @@ handlers. Between two looks nothing here holds the application, so that it can b
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
+import platform
 import queue
-import socket
 import threading
 import time
 import uuid
 import weakref
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -340,7 +342,7 @@ class Worker:
                 sa.insert(table).values(
                     name=self.name,
                     runner=self.runner,
-                    machine=socket.gethostname()[:255],
+                    machine=platform.node()[:255],
                     pid=os.getpid(),
                     threads=self.threads,
                     started_at=now,
@@ -465,9 +467,22 @@ class Runner:
         self._worker: Worker | None = None
         self._pid = os.getpid()
         self._inline = threading.local()
+        self._taken = False
+
+    @contextlib.contextmanager
+    def taken(self) -> Iterator[Bell]:
+        """Leave the work of this process to somebody else for a while: who hears the bell."""
+        self._taken = True
+        try:
+            yield self.bell
+        finally:
+            self._taken = False
 
     def wake(self, site: Site) -> None:
         """Jobs were committed in this process."""
+        if self._taken:
+            self.bell.ring()
+            return
         match site.settings.outbox.runner:
             case "thread":
                 self.bell.ring()
@@ -479,7 +494,9 @@ class Runner:
         """Start the embedded worker unless it lives, also after a fork."""
         if self._pid != os.getpid():
             self._reset()  # locks and threads of the parent mean nothing here
-        if site.settings.outbox.runner != "thread" or (self._thread and self._thread.is_alive()):
+        if self._taken or site.settings.outbox.runner != "thread":
+            return
+        if self._thread and self._thread.is_alive():
             return
         if not _may_start_thread(site):
             return
