@@ -282,6 +282,8 @@ def _shortened(rest: bytes) -> bytes:
 MAX_DEPTH: Final = 512
 MAX_SEEN: Final = 2000
 MAX_LINK_CHARACTERS: Final = 1000
+MAX_PENDING: Final = 20
+_BITE_BYTES: Final = 2048
 # How many characters of text are kept on either side of a link for each one of its excerpt: there may be
 # much white space among them
 _SPARE: Final = 8
@@ -360,7 +362,11 @@ class Found:
 
 
 class _TooDeep(Exception):
-    """So many elements are open that libxml2 would search among them for too long."""
+    """So many elements are open that libxml2 would search among them for too long.
+
+    It looks for the start of each end tag among all open elements: half a MiB of ``<b>`` and as much of
+    ``</i>`` keep it busy for most of a minute.
+    """
 
 
 class _Links:
@@ -409,7 +415,8 @@ def _absolute(base_url: str, href: str) -> str | None:
     try:
         url = urljoin(base_url, href)
         parts = urlsplit(url)
-        return url if parts.scheme in ("http", "https") and parts.hostname else None
+        usable = parts.scheme in ("http", "https") and parts.hostname
+        return parts.scheme + url[len(parts.scheme) :] if usable else None
     except ValueError:
         return None
 
@@ -500,7 +507,9 @@ class _Reader:
 
     def feed(self, piece: bytes) -> None:
         """Read on; ``_TooDeep`` when too many elements are open."""
-        self._parser.feed(piece)
+        # In small bites: after an exception libxml2 goes on to the end of what it was given.
+        for start in range(0, len(piece), _BITE_BYTES):
+            self._parser.feed(piece[start : start + _BITE_BYTES])
 
     def finish(self) -> None:
         """Read what the parser still holds back and settle what is pending."""
@@ -592,8 +601,12 @@ class _Reader:
         if answer is None:
             return
         url, key = answer
-        if key in self._scan.found or any(one.key == key for one in self.pending):
+        if len(self._scan.found) >= MAX_LINKS or key in self._scan.found:
             return
+        if any(one.key == key for one in self.pending):
+            return
+        if len(self.pending) >= MAX_PENDING:
+            self._settle_one(self.pending[0], complete=False)
         text = self._forget()
         before = self._length - self._blocks[-1] if self._blocks else self._length
         self.pending.append(
