@@ -130,9 +130,10 @@ class PostgresWatcher(Watcher):
     def _connection(self) -> Iterator[Any]:
         """A connection of its own, beside the pool."""
         connection = self._engine.raw_connection()
+        driver_connection = connection.driver_connection  # detached, it does not know it any more
         connection.detach()
         try:
-            yield connection.driver_connection
+            yield driver_connection
         finally:
             connection.close()
 
