@@ -743,12 +743,13 @@ class Fetcher:
         purpose: str = "",
         timeout: float | None = None,
         max_body: int | None = None,
-        on_chunk: Callable[[bytes], bool] | None = None,
+        on_chunk: Callable[[Response, bytes], bool] | None = None,
     ) -> Response:
         """Return the answer to a GET, with at most ``max_body`` decoded bytes (MAX_BODY_BYTES).
 
-        ``on_chunk`` is called with the decoded body piece by piece (16 KiB at most) and returns
-        True when it has seen enough, which ends the reading; the response's body is empty then.
+        ``on_chunk`` is called with the answer, which has no body yet, and ``b""`` as soon as the
+        head is there, then with the decoded body piece by piece (16 KiB at most). It returns True
+        when it has seen enough, which ends the reading; the response's body stays empty.
         """
         return self._fetch("GET", url, None, headers, purpose, timeout, max_body, on_chunk)
 
@@ -809,7 +810,7 @@ class Fetcher:
         purpose: str,
         timeout: float | None,
         max_body: int | None,
-        on_chunk: Callable[[bytes], bool] | None,
+        on_chunk: Callable[[Response, bytes], bool] | None,
     ) -> Response:
         started = time.monotonic()
         settings = self._settings
@@ -831,28 +832,30 @@ class Fetcher:
                 try:
                     hops.append(Hop(url=url, status=head.status))
                     onward = _onward(url, head) if method != "POST" else None
+                    answer = functools.partial(
+                        Response,
+                        status=head.status,
+                        url=url,
+                        headers=head.headers,
+                        hops=tuple(hops),
+                        address=connection.address,
+                    )
                     if onward is None:
-                        kept, whole = _take_body(connection, head, method, max_body, on_chunk, budget)
+                        see = on_chunk and functools.partial(
+                            on_chunk, answer(body=b"", seconds=time.monotonic() - started)
+                        )
+                        kept, whole = _take_body(connection, head, method, max_body, see, budget)
                     else:
                         kept, whole = b"", head.length == 0  # a redirect's body is of no use
                 except BaseException:
                     connection.close()
                     raise
-                address = connection.address
                 if whole and head.keep and connection.put_down():
                     self._idle.give(connection)
                 else:
                     connection.close()
                 if onward is None:
-                    return Response(
-                        status=head.status,
-                        url=url,
-                        headers=head.headers,
-                        body=kept,
-                        hops=tuple(hops),
-                        seconds=time.monotonic() - started,
-                        address=address,
-                    )
+                    return answer(body=kept, seconds=time.monotonic() - started)
                 if len(hops) > settings.max_redirects:
                     raise TooManyRedirects("The page redirects too often.")
                 if check_url(onward)[:3] != parts[:3]:
@@ -997,15 +1000,15 @@ def _take_body(
     head: _Head,
     method: str,
     max_body: int,
-    on_chunk: Callable[[bytes], bool] | None,
+    see: Callable[[bytes], bool] | None,
     budget: _Budget,
 ) -> tuple[bytes, bool]:
     """Read a body as far as it is wanted; return what is kept, and whether that was all of it."""
     reader = connection.reader
     assert reader is not None
-    if head.length == 0:
-        return b"", True
-    if method == "GET" and on_chunk is None and head.length is not None and head.length > max_body:
+    if (see is not None and see(b"")) or head.length == 0:
+        return b"", head.length == 0
+    if method == "GET" and see is None and head.length is not None and head.length > max_body:
         raise TooLarge("The answer is too large.")
     pieces = _read_body(reader, head)
     # a coding's own limit only stops what no later step sees
@@ -1020,9 +1023,9 @@ def _take_body(
                 kept += piece
                 return bytes(kept[:max_body]), False
             raise TooLarge("The answer is too large.")
-        if on_chunk is None:
+        if see is None:
             kept += piece
-        elif on_chunk(piece):
+        elif see(piece):
             return b"", False
     return bytes(kept), True
 

@@ -26,7 +26,7 @@ from flask_linkback.errors import (
     TooSlow,
     Unreachable,
 )
-from flask_linkback.fetch import Fetcher, Headers, Hop, check_url, public_address
+from flask_linkback.fetch import Fetcher, Headers, Hop, Response, check_url, public_address
 
 from .neighbours import (
     Deaf,
@@ -204,7 +204,7 @@ def test_bodies_are_unpacked(fetcher: Fetcher, neighbour: Neighbour, coding: str
     seen: list[bytes] = []
     assert fetcher.get(neighbour.url()).body == PAGE
 
-    def keep(chunk: bytes) -> bool:
+    def keep(response: Response, chunk: bytes) -> bool:
         seen.append(chunk)
         return False
 
@@ -236,7 +236,7 @@ def test_on_chunk_ends_the_reading(fetcher: Fetcher, neighbour: Neighbour) -> No
     neighbour.route("/", endless)
     seen: list[bytes] = []
 
-    def enough(chunk: bytes) -> bool:
+    def enough(response: Response, chunk: bytes) -> bool:
         seen.append(chunk)
         return len(seen) == 3
 
@@ -245,10 +245,36 @@ def test_on_chunk_ends_the_reading(fetcher: Fetcher, neighbour: Neighbour) -> No
     assert ended.wait(5)
 
 
+def test_on_chunk_knows_the_answer_before_its_body(fetcher: Fetcher, neighbour: Neighbour) -> None:
+    def never(request: Request, wire: Wire) -> None:
+        wire.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\nX-Pingback: there\r\n\r\n")
+        wire.pause()
+
+    neighbour.answer("/", status=302, headers=[("Location", "/there")])
+    neighbour.route("/there", never)
+    seen: list[tuple[Response, bytes]] = []
+
+    def look(response: Response, chunk: bytes) -> bool:
+        seen.append((response, chunk))
+        return "X-Pingback" in response.headers
+
+    answer = fetcher.get(neighbour.url(), on_chunk=look)
+    ((response, chunk),) = seen
+    assert (chunk, response.body, answer.body) == (b"", b"", b"")
+    assert response.status == answer.status == 404
+    assert response.url == answer.url == neighbour.url("/there")
+    assert [hop.status for hop in response.hops] == [302, 404]
+    assert response.address == "127.0.0.1"
+
+    neighbour.answer("/empty")
+    assert fetcher.get(neighbour.url("/empty"), on_chunk=look).status == 200
+    assert len(seen) == 2
+
+
 def test_an_error_of_on_chunk_is_the_callers_own(fetcher: Fetcher, neighbour: Neighbour) -> None:
     neighbour.answer("/", body=b"x")
 
-    def broken(chunk: bytes) -> bool:
+    def broken(response: Response, chunk: bytes) -> bool:
         raise ValueError("mine")
 
     with pytest.raises(ValueError, match="mine"):
@@ -306,7 +332,7 @@ def test_a_body_may_be_as_large_as_allowed_and_no_larger(fetcher: Fetcher, neigh
         with pytest.raises(TooLarge):
             fetcher.get(neighbour.url(), max_body=4999)
         with pytest.raises(TooLarge):
-            fetcher.get(neighbour.url(), max_body=4999, on_chunk=lambda chunk: False)
+            fetcher.get(neighbour.url(), max_body=4999, on_chunk=lambda *_: False)
 
 
 def test_a_delivery_keeps_the_beginning_of_a_long_answer(fetcher: Fetcher, neighbour: Neighbour) -> None:

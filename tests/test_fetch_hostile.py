@@ -570,7 +570,7 @@ def test_a_bomb_does_not_go_off(
             with pytest.raises((TooLarge, TooManyRedirects)):
                 patient.get(neighbour.url())
             with pytest.raises((TooLarge, TooManyRedirects)):
-                patient.get(neighbour.url(), on_chunk=lambda chunk: False)
+                patient.get(neighbour.url(), on_chunk=lambda *_: False)
             assert len(patient.post(neighbour.url(), b"x").body) == 16384
             assert tracemalloc.get_traced_memory()[1] < 16 << 20
         finally:

@@ -283,7 +283,7 @@ def _discover(site: Site, target: str) -> tuple[Response, discovery.Offer]:
     """Read as much of a page as it takes to know what it offers."""
     read = bytearray()
 
-    def on_chunk(chunk: bytes) -> bool:
+    def on_chunk(_: Response, chunk: bytes) -> bool:
         read.extend(chunk)
         return len(read) >= pingback.MAX_SEARCH_BYTES
 

@@ -116,7 +116,7 @@ def look_at(
     started_at = site.now()
     limit = settings.fetch.max_html_bytes
 
-    def on_chunk(chunk: bytes) -> bool:
+    def on_chunk(_: Response, chunk: bytes) -> bool:
         nonlocal scan
         if scan is None:
             scan = LinkScan(
