@@ -1,0 +1,78 @@
+"""Models: the posts."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from flask import current_app
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import DateTime, String, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+__all__ = ["Post", "db", "slugify"]
+
+
+class Base(DeclarativeBase):
+    """The base of all models."""
+
+
+db = SQLAlchemy(model_class=Base)
+
+LONGEST = 200
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Post(db.Model):  # type: ignore[misc, name-defined]  # to mypy, Model is Any
+    """A post; its address is made from its slug."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str] = mapped_column(String(LONGEST), unique=True)
+    title: Mapped[str] = mapped_column(String(LONGEST))
+    html: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+    updated_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), onupdate=now)
+
+    @property
+    def url(self) -> str:
+        """The public address: the same in a request, in a command and in the worker."""
+        url: str = current_app.extensions["linkback"].url_for("blog.show", slug=self.slug)
+        return url
+
+    @classmethod
+    def at(cls, slug: str) -> Post | None:
+        """Return the post with this slug, if there is one."""
+        return db.session.scalar(select(cls).filter_by(slug=slug))
+
+    @classmethod
+    def newest(cls) -> list[Post]:
+        """Return all posts, the newest first."""
+        return list(db.session.scalars(select(cls).order_by(cls.created_at.desc(), cls.id.desc())))
+
+    @classmethod
+    def write(cls, *, title: str, html: str, slug: str = "") -> Post:
+        """Return the post with this slug, made or changed; the caller commits.
+
+        Without a slug it is made from the title. Raises ValueError with a sentence for the author.
+        """
+        title = " ".join(title.split())
+        slug = slugify(slug or title)
+        if not title or not html.strip():
+            raise ValueError("A post needs a title and a text.")
+        if not slug:
+            raise ValueError("A post needs a slug with a letter or digit in it.")
+        if max(len(title), len(slug)) > LONGEST:
+            raise ValueError(f"Title and slug have {LONGEST} characters at most.")
+        post = cls.at(slug) or cls(slug=slug)
+        post.title = title
+        post.html = html
+        db.session.add(post)
+        return post
+
+
+def slugify(text: str) -> str:
+    """Return the letters and digits of any language, with hyphens between the words."""
+    return "-".join(re.findall(r"[^\W_]+", text.lower()))
