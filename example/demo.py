@@ -1,0 +1,202 @@
+"""Demo: two of these blogs on this computer tell each other what they link to.
+
+``python -m example.demo``, or ``make demo``; with ``--once`` it ends when everything was shown. All
+times are measured: they are those of signals and rows.
+
+A new scene is a function like those below. Its docstring is its title; it stands in `SCENES`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from .stage import Blog, DemoError, Event, Stage
+
+__all__ = ["SCENES", "main"]
+
+SETTINGS: Final = {
+    "LINKBACK_ALLOW_NETWORKS": "127.0.0.0/8",
+    "LINKBACK_ALLOW_PORTS": "any",
+    "LINKBACK_SOURCE_INTERVAL_SECONDS": 0,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cast:
+    """Who plays."""
+
+    stage: Stage
+    low_tide: Blog
+    """Shows mentions at once."""
+    lamplight: Blog
+    """Lets a person decide."""
+
+
+Scene = Callable[[Cast], None]
+
+
+# --- scenes ------------------------------------------------------------------------------------------
+
+
+def shown_at_once(cast: Cast) -> None:
+    """Lamplight links to Low Tide, where mentions are shown at once"""
+    target = cast.low_tide.submit(
+        "/desk/write",
+        title="What the harbour keeps",
+        html="<p>Rope, rust, and the names of boats nobody sails any more.</p>",
+    )
+    source = cast.lamplight.submit(
+        "/desk/write",
+        title="Names of boats",
+        html=f'<p>I copied out every one that <a href="{target}">the harbour keeps</a>. Forty so far.</p>',
+    )
+    event = told(cast.stage, cast.lamplight, source, cast.low_tide, target)
+    if event["mention"]["status"] != "approved":
+        raise DemoError("Low Tide did not approve the mention.")
+    cast.stage.step("approved", cast.low_tide, "LINKBACK_AUTO_APPROVE is on", at=event["at"])
+    shown(cast.stage, cast.low_tide, target, event["mention"]["id"])
+
+
+def decided_by_a_person(cast: Cast) -> None:
+    """Low Tide links to Lamplight, where a person decides"""
+    target = cast.lamplight.submit(
+        "/desk/write",
+        title="Reading after dark",
+        html="<p>One lamp, one chair, one page that does not want to be turned.</p>",
+    )
+    source = cast.low_tide.command(
+        "post",
+        *("--title", "The light on the hill"),
+        *("--html", f'<p>Somebody up there is <a href="{target}">still reading</a>. Good.</p>'),
+    )
+    event = told(cast.stage, cast.low_tide, source, cast.lamplight, target)
+    mention_id = event["mention"]["id"]
+    if mark(mention_id) in cast.lamplight.get(target):
+        raise DemoError("Lamplight shows a mention that nobody approved.")
+    cast.stage.step("waits", cast.lamplight, "visitors do not see it yet", at=event["at"])
+    cast.lamplight.submit("/desk/mentions", f"/desk/mentions/{mention_id}", status="approved")
+    event = cast.stage.wait_for(cast.lamplight, "mention_moderated", mention={"id": mention_id})
+    cast.stage.step("approved", cast.lamplight, "by a person, at the desk", at=event["at"])
+    shown(cast.stage, cast.lamplight, target, mention_id)
+
+
+SCENES: Final[Sequence[Scene]] = (shown_at_once, decided_by_a_person)
+
+
+# --- what scenes share -------------------------------------------------------------------------------
+
+
+def told(stage: Stage, writer: Blog, source: str, reader: Blog, target: str) -> Event:
+    """Follow a link from its publication until the other blog has seen it; return that event."""
+    stage.step("published", writer, source, at=writer.created_at(source))
+    event = stage.wait_for(reader, "visited", url=target)
+    stage.step("discovered", reader, f"listens at {event['pingback_server']}", at=event["at"])
+    event = stage.wait_for(reader, "mention_received", mention={"source": source, "target": target})
+    stage.step("pinged", reader, f"{writer.name} says that it links here", at=event["mention"]["received_at"])
+    event = stage.wait_for(reader, "mention_verified", mention={"source": source, "target": target})
+    title = event["mention"]["title"]
+    stage.step("verified", reader, f'the link is in "{title}"', at=event["mention"]["verified_at"])
+    return event
+
+
+def shown(stage: Stage, blog: Blog, url: str, mention_id: int) -> None:
+    """See that a mention stands in the page."""
+    if mark(mention_id) not in blog.get(url):
+        raise DemoError(f"{blog.name} does not show the mention at {url}")
+    stage.step("shown", blog, f"{url}#pingback-{mention_id}", at=time.time())
+
+
+def mark(mention_id: int) -> str:
+    return f'id="pingback-{mention_id}"'
+
+
+# --- the demo ----------------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play all scenes. Return 0 when everything was shown, 1 when not, 130 when interrupted before."""
+    parser = argparse.ArgumentParser(prog="python -m example.demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end when everything was shown")
+    once = parser.parse_args(arguments).once
+    everything_shown = False
+    for each in SIGNALS:
+        signal.signal(each, interrupt)
+    try:
+        with on_stage() as cast:
+            for number, scene in enumerate(SCENES, 1):
+                cast.stage.begin(f"{number}. {scene.__doc__}")
+                scene(cast)
+            everything_shown = True
+            if not once:
+                invite(cast)
+                cast.stage.stay()
+                raise DemoError("A blog has ended.")
+    except DemoError as error:
+        print(f"\nThe demo failed. {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0 if everything_shown else 130
+    return 0
+
+
+@contextlib.contextmanager
+def on_stage() -> Iterator[Cast]:
+    """Let both blogs run; afterwards nothing is left of them."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="linkback-demo-"))
+        stage = Stage(Path(folder), colours=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+        cast = Cast(
+            stage=stage,
+            low_tide=stage.blog("Low Tide", LINKBACK_AUTO_APPROVE=True, **SETTINGS),
+            lamplight=stage.blog("Lamplight", LINKBACK_AUTO_APPROVE=False, BLOG_TONE="lamp", **SETTINGS),
+        )
+        for blog in stage.blogs:
+            stack.enter_context(blog)
+        stack.callback(ignore_signals)  # runs first: what tidies up is not interrupted
+        try:
+            stage.begin("Two blogs, each with a process and a database of its own")
+            for blog in stage.blogs:
+                stage.wait_for(blog, "ready")
+                blog.get("/")  # its worker starts with its first request
+                stage.say(f"{blog.name:<9}  {blog.url}/")
+            given = ", ".join(f"{name}={value}" for name, value in SETTINGS.items())
+            stage.say(stage.paint(f"Since they share this computer: {given}", "2"))
+            yield cast
+        except DemoError:
+            for blog in stage.blogs:
+                print(f"\n{blog.name} wrote: {blog.log() or 'nothing'}", file=sys.stderr)
+            raise
+
+
+def invite(cast: Cast) -> None:
+    """Say where to look."""
+    cast.stage.begin("Have a look")
+    cast.stage.say(f"Low Tide   {cast.low_tide.url}/")
+    cast.stage.say(f"Lamplight  {cast.lamplight.url}/ and its desk, {cast.lamplight.url}/desk/mentions")
+    cast.stage.say("Link from a post of one to a post of the other. Ctrl-C ends both.")
+
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def interrupt(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def ignore_signals() -> None:
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
