@@ -1,0 +1,263 @@
+"""The example: its pages, its command, and who may come to its desk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from example import create_app
+from example.models import Post, db, slugify
+from flask_linkback.models import Job, Mention
+from flask_linkback.protocols import xmlrpc
+from tests.example_app import example_app
+from tests.neighbours import Neighbour
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Flask]:
+    with example_app(tmp_path) as app:
+        yield app
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def neighbour() -> Iterator[Neighbour]:
+    with Neighbour() as neighbour:
+        yield neighbour
+
+
+def post(app: Flask, *arguments: str) -> Result:
+    return app.test_cli_runner().invoke(args=["post", *arguments])
+
+
+def submit(client: FlaskClient, path: str, to: str = "", **fields: str) -> TestResponse:
+    """Open a page and send its form."""
+    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get(path).text)
+    assert token
+    return client.post(to or path, data={"csrf_token": token[1], **fields})
+
+
+def mention(client: FlaskClient, neighbour: Neighbour, target: str, *, title: str = "A friend") -> str:
+    """Let a neighbour link to a page and tell it; return the neighbour's URL."""
+    html = f'<title>{title}</title><p>Have you read <a href="{target}">this</a>?</p>'
+    neighbour.answer("/friend", body=html.encode(), headers=[("Content-Type", "text/html")])
+    source = neighbour.url("/friend")
+    body = xmlrpc.dump_call("pingback.ping", [source, target])
+    answer = client.post("/linkback/pingback", data=body, content_type="text/xml")
+    assert "saved" in xmlrpc.parse_response(answer.data)
+    return source
+
+
+# --- pages -------------------------------------------------------------------------------------------
+
+
+def test_index_lists_the_newest_first(app: Flask, client: FlaskClient) -> None:
+    assert "Nothing here yet" in client.get("/").text
+    post(app, "--title", "One", "--html", "<p>1</p>")
+    post(app, "--title", "Two", "--html", "<p>2</p>")
+    page = client.get("/").text
+    assert page.index("/posts/two") < page.index("/posts/one")
+
+
+def test_post_shows_the_html_of_the_author(app: Flask, client: FlaskClient) -> None:
+    post(app, "--title", "5 < 6", "--html", "<p>Indeed, <em>less</em>.</p>")
+    answer = client.get("/posts/5-6")
+    assert "<h1>5 &lt; 6</h1>" in answer.text
+    assert "<em>less</em>" in answer.text
+    assert '<link rel="pingback" href="http://blog.example/linkback/pingback">' in answer.text
+    assert answer.headers["X-Pingback"] == "http://blog.example/linkback/pingback"
+    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+def test_page_that_is_not_there(client: FlaskClient) -> None:
+    answer = client.get("/posts/nothing")
+    assert answer.status_code == 404
+    assert "There is no such page." in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/posts/nothing", "/desk/write", "/desk/mentions"])
+def test_pages_carry_neither_style_nor_script_of_their_own(client: FlaskClient, path: str) -> None:
+    page = client.get(path).text
+    assert "<script" not in page
+    assert "<style" not in page
+    assert "style=" not in page
+    assert not re.search(r"(?:src|href)=\"(?:https?:)?//", page)
+
+
+# --- the command -------------------------------------------------------------------------------------
+
+
+def test_command_prints_the_address(app: Flask) -> None:
+    done = post(app, "--title", "Café in the Rain", "--html", "<p>Wet.</p>")
+    assert done.exit_code == 0
+    assert done.output == "http://blog.example/posts/caf%C3%A9-in-the-rain\n"
+    assert app.test_client().get(done.output.strip()).status_code == 200
+
+
+def test_slug_given_twice_edits(app: Flask, client: FlaskClient) -> None:
+    first = post(app, "--title", "Draft", "--html", "<p>1</p>", "--slug", "Tides")
+    second = post(app, "--title", "Final", "--html", "<p>2</p>", "--slug", "tides")
+    assert first.output == second.output == "http://blog.example/posts/tides\n"
+    with app.app_context():
+        (only,) = Post.newest()
+        assert (only.title, only.html) == ("Final", "<p>2</p>")
+        assert only.updated_at is not None
+        assert only.created_at <= only.updated_at
+    assert "edited" in client.get("/posts/tides").text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--title", "  ", "--html", "<p>1</p>"),
+        ("--title", "Empty", "--html", " "),
+        ("--title", "!?", "--html", "<p>1</p>"),
+        ("--title", "x" * 201, "--html", "<p>1</p>"),
+        ("--title", "No text"),
+    ],
+)
+def test_command_refuses_what_is_no_post(app: Flask, arguments: tuple[str, ...]) -> None:
+    done = post(app, *arguments)
+    assert done.exit_code == 2
+    assert "Error: " in done.output
+    assert "Traceback" not in done.output
+
+
+def test_post_owes_a_linkback_to_what_it_links_to(app: Flask, neighbour: Neighbour) -> None:
+    post(app, "--title", "A link", "--html", f'<p><a href="{neighbour.url("/page")}">there</a></p>')
+    assert neighbour.wait_for(1)[0].path == "/page"
+
+
+def test_slugs() -> None:
+    assert slugify("  What the harbour keeps! ") == "what-the-harbour-keeps"
+    assert slugify("Über_uns / 東京") == "über-uns-東京"
+    assert slugify("../..") == ""
+
+
+# --- the desk ----------------------------------------------------------------------------------------
+
+
+def test_form_publishes_and_edits(app: Flask, client: FlaskClient) -> None:
+    answer = submit(client, "/desk/write", title="Low water", slug="", html="<p>1</p>")
+    assert (answer.status_code, answer.location) == (303, "/posts/low-water")
+    assert "Published." in client.get(answer.location).text
+    answer = submit(client, "/desk/write/low-water", title="High water", slug="other", html="<p>2</p>")
+    assert answer.location == "/posts/low-water"  # an address stays
+    assert "<h1>High water</h1>" in client.get("/posts/low-water").text
+    assert client.get("/desk/write/nothing").status_code == 404
+
+
+def test_form_keeps_what_was_written_when_it_refuses(app: Flask, client: FlaskClient) -> None:
+    post(app, "--title", "Low water", "--html", "<p>1</p>")
+    answer = submit(client, "/desk/write", title="Low  Water", slug="", html="<p>\n2 & 3</p>")
+    assert answer.status_code == 422
+    assert "There is a post with this slug already" in answer.text
+    assert "2 &amp; 3" in answer.text
+    answer = submit(client, "/desk/write/low-water", title="", html="<p>2</p>")
+    assert answer.status_code == 422
+    assert "<p>1</p>" in client.get("/posts/low-water").text
+
+
+@pytest.mark.parametrize("path", ["/desk/write", "/desk/write/one", "/desk/mentions/1"])
+@pytest.mark.parametrize("token", [{}, {"csrf_token": ""}, {"csrf_token": "-"}, {"csrf_token": "né"}])
+def test_form_of_somebody_else_is_refused(
+    app: Flask, client: FlaskClient, path: str, token: dict[str, str]
+) -> None:
+    answer = client.post(path, data={"title": "One", "html": "<p>1</p>", "status": "approved", **token})
+    assert answer.status_code == 400
+    assert "reload the page" in answer.text
+    with app.app_context():
+        assert Post.newest() == []
+
+
+@pytest.mark.parametrize(
+    "visitor",
+    [
+        {"environ_overrides": {"REMOTE_ADDR": "192.0.2.7"}},
+        {"environ_overrides": {"REMOTE_ADDR": ""}},
+        {"base_url": "http://blog.example"},  # DNS rebinding: a foreign name that leads here
+        {"base_url": "http://localhost.evil.example"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/desk/write", "/desk/mentions"])
+def test_desk_answers_only_at_home(client: FlaskClient, path: str, visitor: dict[str, Any]) -> None:
+    answer = client.get(path, **visitor)
+    assert answer.status_code == 403
+    assert "no login" in answer.text
+    assert "/desk" not in client.get("/", **visitor).text
+
+
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:5000", "http://[::1]:5000", "http://localhost"])
+def test_desk_has_several_names(client: FlaskClient, base_url: str) -> None:
+    assert client.get("/desk/write", base_url=base_url).status_code == 200
+
+
+@pytest.mark.parametrize(("status", "shown"), [("approved", True), ("rejected", False)])
+def test_mention_waits_until_it_is_decided(
+    app: Flask, client: FlaskClient, neighbour: Neighbour, status: str, shown: bool
+) -> None:
+    target = post(app, "--title", "Tides", "--html", "<p>1</p>").output.strip()
+    source = mention(client, neighbour, target)
+    assert source not in client.get("/posts/tides").text
+    desk = client.get("/desk/mentions").text
+    assert source in desk
+    assert "A friend" in desk
+    answer = submit(client, "/desk/mentions", "/desk/mentions/1", status=status)
+    assert (answer.status_code, answer.location) == (303, "/desk/mentions")
+    desk = client.get("/desk/mentions").text
+    assert f"is {status}" in desk
+    assert source not in desk
+    assert (source in client.get("/posts/tides").text) is shown
+    assert ("1 mention" in client.get("/").text) is shown
+
+
+def test_decision_needs_a_mention_and_a_verdict(
+    app: Flask, client: FlaskClient, neighbour: Neighbour
+) -> None:
+    target = post(app, "--title", "Tides", "--html", "<p>1</p>").output.strip()
+    mention(client, neighbour, target)
+    assert submit(client, "/desk/mentions", "/desk/mentions/99", status="approved").status_code == 404
+    assert submit(client, "/desk/mentions", "/desk/mentions/1", status="excellent").status_code == 400
+    with app.app_context():
+        assert db.session.get_one(Mention, 1).status == "pending"
+
+
+def test_what_a_stranger_says_is_text(app: Flask, client: FlaskClient, neighbour: Neighbour) -> None:
+    target = post(app, "--title", "Tides", "--html", "<p>1</p>").output.strip()
+    mention(client, neighbour, target, title="<script>alert(1)</script>")
+    assert "<script" not in client.get("/desk/mentions").text
+    submit(client, "/desk/mentions", "/desk/mentions/1", status="approved")
+    page = client.get("/posts/tides").text
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+# --- the factory -------------------------------------------------------------------------------------
+
+
+def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASK_SQLALCHEMY_DATABASE_URI", f"sqlite:///{tmp_path}/other.db")
+    monkeypatch.setenv("FLASK_LINKBACK_BASE_URL", "https://other.example")
+    app = create_app()
+    assert post(app, "--title", "One", "--html", "<p>1</p>").output == "https://other.example/posts/one\n"
+    assert (tmp_path / "other.db").exists()
+    with app.app_context():
+        db.engine.dispose()
+
+
+def test_nothing_is_owed_when_a_post_is_refused(app: Flask) -> None:
+    post(app, "--title", "", "--html", '<a href="http://127.0.0.1:9/">x</a>')
+    with app.app_context():
+        assert db.session.query(Job).count() == 0
