@@ -1,0 +1,56 @@
+# Each target works on a fresh machine with make and Python 3.11 or newer: it makes .venv if there is none.
+#   make demo ONCE=1    make test ARGS="-k journeys"    make bench PYTHON=python3.12
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+
+demo: $(VENV)/.package  ## Two blogs tell each other what they link to; ONCE=1 ends when all was shown
+	@$(BIN)/python -m example.demo $(if $(ONCE),--once)
+
+test: $(VENV)/.dev  ## The tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## Style, types and import contracts
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo "Run $(BIN)/ruff format"; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/mypy --no-error-summary example
+	@$(BIN)/lint-imports --no-logo > $(VENV)/.imports || { cat $(VENV)/.imports; exit 1; }
+
+docs: $(VENV)/.dev  ## The documentation, in docs/_build/html
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/.dev  ## The figures that the design promises
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## Remove .venv and what was built
+	rm -rf $(VENV) docs/_build
+
+# What is installed is installed again when pyproject.toml changes. A demo needs no tools: .package is
+# without them, and .dev, which has them, counts as both.
+
+$(VENV)/.package: pyproject.toml | $(BIN)/python
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.package
+
+# the first that runs and is new enough: a name alone says little where pyenv is in use
+$(BIN)/python:
+	@for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python); do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
+	    echo "Making $(VENV) with $$($$python --version)"; \
+	    exec $$python -m venv --clear $(VENV); \
+	  fi; \
+	done; \
+	echo "There is no Python 3.11 or newer$(if $(PYTHON), at $(PYTHON)). Name one: make PYTHON=/path/to/python3" >&2; \
+	exit 1
