@@ -654,7 +654,8 @@ class Listener(Base):
     headers: Mapped[dict[str, Any] | None]
     options: Mapped[dict[str, Any] | None]
     version: Mapped[int] = mapped_column(default=1)
-    failing_since: Mapped[datetime | None]
+    failing_at: Mapped[datetime | None]
+    """Since when it fails."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     reason: Mapped[str] = mapped_column(default="")
