@@ -3,6 +3,8 @@
     flask --app example run
     flask --app example post --title "Hello" --html "<p>Hello, world.</p>"
 
+Elsewhere than at 127.0.0.1:5000, say where: ``FLASK_LINKBACK_BASE_URL=https://blog.example``.
+
 Read `linkbacks.py` first: it is all that Flask-Linkback needs to know. Then `models.py`, `blog.py`
 (what everybody sees) and `desk.py` (what the author sees). `demo.py` lets two of these blogs talk.
 """
