@@ -2,40 +2,101 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from types import FrameType
 
 import click
-from flask.cli import with_appcontext
 
 from ..models import Base
-from ..outbox.worker import Worker
+from ..outbox.worker import Runner, Worker
 from ..site import current_site
+from .output import Output, command, counted
+from .tables import address_of, lacking
 
 __all__ = ["init_db", "worker"]
 
 
-@click.command("init-db")
-@with_appcontext
-def init_db() -> None:
-    """Create the tables, for applications without migrations."""
-    site = current_site()
-    Base.metadata.create_all(site.engine)
-    click.echo(f"The tables of Linkback are in {site.engine.url.render_as_string(hide_password=True)}.")
+@command("init-db")
+def init_db(out: Output) -> None:
+    """Create the tables, for applications without migrations.
+
+    Tables that are there are left alone.
+    """
+    engine = current_site().engine
+    before = lacking(engine)
+    if before.columns:
+        raise click.ClickException(f"The database lacks {before}. {before.advice}")
+    Base.metadata.create_all(engine)
+    if before.tables:
+        out.say(f"Created {counted(len(before.tables), 'table')} in {address_of(engine)}.")
+    else:
+        out.say(f"The tables are in {address_of(engine)} already.")
+    out.finish({"database": address_of(engine), "created": before.tables})
 
 
-@click.command()
+@command("worker")
 @click.option("--once", is_flag=True, help="Do what is due now, then end.")
 @click.option("--threads", type=click.IntRange(1, 512), help="Default: LINKBACK_WORKER_THREADS.")
-@with_appcontext
-def worker(once: bool, threads: int | None) -> None:
-    """Do owed work until SIGTERM or Ctrl-C; what runs then is finished first."""
+def worker(out: Output, once: bool, threads: int | None) -> None:
+    """Do owed work until SIGTERM or Ctrl-C.
+
+    What runs then is finished first, within 30 seconds; a second signal ends at once.
+    """
     site = current_site()
-    work = Worker(site, runner="once" if once else "external", threads=threads)
+    missing = lacking(site.engine)
+    if missing:
+        raise click.ClickException(f"The database lacks {missing}. {missing.advice}")
+    began = time.monotonic()
+    with site.get(Runner).taken() as bell:
+        work = Worker(site, runner="once" if once else "external", bell=bell, threads=threads)
+        with _stopped_by_signals(work.stop):
+            if not once:
+                out.say(f"Working with {counted(work.threads, 'thread')}; Ctrl-C ends.")
+            _run(work, once=once)
+    out.say(_summary(work.tally))
+    out.finish({"jobs": work.tally, "seconds": round(time.monotonic() - began, 3)})
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        work.stop()
 
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, stop)
-    work.run(once=once)
+def _run(work: Worker, *, once: bool) -> None:
+    """Run a worker in a thread of its own.
+
+    A signal's handler interrupts the main thread wherever it is: were that inside one of the
+    worker's locks, stopping it from there would wait for ever.
+    """
+    with ThreadPoolExecutor(1, "linkback-coordinator") as pool:
+        running = pool.submit(work.run, once=once)
+        while not wait((running,), timeout=1.0).done:
+            pass
+        running.result()
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` at the first SIGTERM or SIGINT; the second ends the process."""
+
+    def first(number: int, frame: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        stop()
+        # not print(): the signal may have come in the middle of one
+        os.write(2, b"Finishing what runs; once more ends at once.\n")
+
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    for each in before:
+        signal.signal(each, first)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _summary(tally: dict[str, int]) -> str:
+    words = {"again": "to be tried again", "later": "put off", "dead": "given up"}
+    rest = [f"{tally[verdict]} {said}" for verdict, said in words.items() if tally[verdict]]
+    return ", ".join([f"{counted(tally['done'], 'job')} done", *rest]) + "."

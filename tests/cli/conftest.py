@@ -1,0 +1,27 @@
+"""Fixtures: processes that do not outlive their test."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.cli import commands
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """A starter of real processes: ``start({"database_url": ...}, "worker", "--once")``."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(settings: dict[str, Any], *args: str) -> subprocess.Popen[str]:
+        started.append(commands.start(settings, *args))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
