@@ -827,15 +827,14 @@ def attach(metadata: sa.MetaData) -> None:
     """
     if metadata.schema is not None:
         raise ConfigError("Linkback's tables live in the default schema: give it a MetaData without one.")
+    # not in the info of each table: a generated migration would show it
+    ours: set[str] = metadata.info.setdefault("flask_linkback", set())
     for table in Base.metadata.sorted_tables:
-        present = metadata.tables.get(table.name)
-        if present is not None:
-            if present.info.get("flask_linkback") is not True:
-                raise ConfigError(f"The application has a table {table.name} of its own.")
-            continue
-        copy = table.to_metadata(metadata)
-        copy.info["flask_linkback"] = True
-        for column in copy.columns:
-            plain = getattr(column.type, "plain", None)
-            if plain is not None:
-                column.type = plain()
+        if table.name not in metadata.tables:
+            ours.add(table.name)
+            for column in table.to_metadata(metadata).columns:
+                plain = getattr(column.type, "plain", None)
+                if plain is not None:
+                    column.type = plain()
+        elif table.name not in ours:
+            raise ConfigError(f"The application has a table {table.name} of its own.")
