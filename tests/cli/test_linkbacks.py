@@ -351,15 +351,18 @@ class OtherWorker:
 
     def __init__(self, blog: Blog, job_id: int) -> None:
         self.blog = blog
-        with blog.app.app_context(), blog.site.new_session() as session:
-            (self.claim,) = jobs.turn(session, now=blog.site.now(), schedule=(0,), want=1, token="other")
-        assert self.claim.id == job_id
+        claim = claim_job(blog.site, job_id)
+        assert claim is not None
+        self.claim = claim
 
     def finish(self) -> None:
         site = self.blog.site
         finished = Finished(claim=self.claim, outcome=perform(site, self.claim), at=site.now())
         with site.context(), site.new_session() as session:
             jobs.turn(session, now=site.now(), schedule=(0,), finished=[finished])
+
+
+claim_job = errands._claim
 
 
 @pytest.fixture
@@ -380,7 +383,8 @@ def state(blog: Blog, job_id: int) -> JobState:
 def test_an_errand_that_another_worker_has_is_waited_for(
     blog: Blog, job_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = OtherWorker(blog, job_id)
+    with blog.app.app_context():
+        other = OtherWorker(blog, job_id)
     looked = threading.Event()
     are_running = errands._are_running
 
@@ -406,9 +410,9 @@ def test_an_errand_that_another_worker_has_is_waited_for(
 def test_an_errand_is_not_waited_for_longer_than_a_claim_holds(
     blog: Blog, job_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    OtherWorker(blog, job_id)
     monkeypatch.setattr(errands, "LEASE_SECONDS", 0)
     with blog.app.app_context():
+        OtherWorker(blog, job_id)
         run_errands(blog.site, [job_id])
     assert state(blog, job_id) is JobState.running
 

@@ -85,7 +85,7 @@ def test_a_database_that_refuses_is_told(blog: Blog) -> None:
 
 
 def test_a_missing_address_is_told(blogs: Callable[..., Blog], sqlite_url: str) -> None:
-    ran = run(blogs(sqlite_url, base_url=None), "explain", "https://other.example/")
+    ran = run(blogs(sqlite_url, base_url=None), "send", "/post/one")
     assert ran.status == 1
     assert ran.stderr.startswith("Error: Set LINKBACK_BASE_URL")
 
