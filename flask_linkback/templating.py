@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flask import request
-from jinja2 import nodes
+from flask import has_request_context, request
+from jinja2 import Environment, nodes, pass_eval_context
 from jinja2.ext import Extension
+from jinja2.filters import do_urlize
 from jinja2.lexer import Token, TokenStream
+from jinja2.nodes import EvalContext
 from jinja2.parser import Parser
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from .blueprints.pingback import accepts_here, server_url
 from .linkbacks import showing
+from .linkbacks.advertising import pingback_server
 from .models import Mention
 from .site import Route, current_site
 
@@ -44,31 +46,52 @@ def linkback_head() -> Markup:
 
     Pingback 1.0, section 2: exactly this form, and no entities but the four.
     """
-    site = current_site()
-    if not accepts_here(site):
-        return Markup()
-    return Markup('<link rel="pingback" href="{}">').format(escape(server_url(site)))
+    server = pingback_server(current_site(), request.endpoint) if has_request_context() else None
+    return Markup() if server is None else Markup('<link rel="pingback" href="{}">').format(server)
 
 
 def safe_href(url: str) -> str:
     """Return an http(s) URL as it is and anything else as ``""``: no link of a stranger runs script."""
-    return url if url.startswith(("http://", "https://")) else ""
+    return url if url.lower().startswith(("http://", "https://")) else ""
+
+
+# --- django-pingback's templates ---------------------------------------------------------------------
 
 
 class PingbackTags(Extension):
-    """The tags of django-pingback: ``{% get_pingback_list for post as pingbacks %}`` and ``_count``."""
+    """The tags of django-pingback: ``{% get_pingback_list for post as pingbacks %}`` and ``_count``.
+
+    The template on its page also says ``{{ pingback.url|urlizetrunc:40 }}``: that one filter of
+    Django's is known too, with Django's colon.
+    """
 
     tags = {"get_pingback_list", "get_pingback_count"}  # noqa: RUF012  Jinja's own type
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.filters.setdefault("urlizetrunc", urlizetrunc)
+
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        """Write ``|urlizetrunc:40`` as Jinja does: ``|urlizetrunc(40)``."""
+        for token in stream:
+            yield token
+            if token.test("name:urlizetrunc") and stream.current.type == "colon":
+                colon = next(stream)
+                yield Token(colon.lineno, "lparen", "(")
+                yield next(stream)
+                yield Token(colon.lineno, "rparen", ")")
 
     def parse(self, parser: Parser) -> nodes.Node:
         tag = next(parser.stream)
         words = _words(parser)
         if len(words) != 4:
             parser.fail(f"'{tag.value}' tag requires 4 arguments", tag.lineno)
-        if words[0][0].value != "for":
+        if not _is_name(words[0], "for"):
             parser.fail(f"First argument in '{tag.value}' tag must be 'for'", tag.lineno)
-        if words[2][0].value != "as":
+        if not _is_name(words[2], "as"):
             parser.fail(f"Third argument in '{tag.value}' tag must be 'as'", tag.lineno)
+        if not _is_name(words[3]):
+            parser.fail(f"Fourth argument in '{tag.value}' tag must be a name", tag.lineno)
         call = self.call_method(tag.value, [_expression(parser, words[1])], lineno=tag.lineno)
         return nodes.Assign(nodes.Name(words[3][0].value, "store"), call, lineno=tag.lineno)
 
@@ -82,24 +105,33 @@ class PingbackTags(Extension):
 def _words(parser: Parser) -> list[list[Token]]:
     """Return the tokens up to the tag's end, those of one expression together: ``post.author`` is a word."""
     words: list[list[Token]] = []
-    glued = True
+    ended = True
     while parser.stream.current.type != "block_end":
         token = next(parser.stream)
-        stands_alone = token.type in ("name", "string", "integer", "float")
-        if stands_alone and (not words or not glued):
-            words.append([token])
-        elif words:
-            words[-1].append(token)
-        else:
-            words.append([token])
-        glued = not stands_alone and token.type not in ("rparen", "rbracket")
+        plain = token.type in ("name", "string", "integer", "float")
+        if ended and (plain or not words):
+            words.append([])
+        words[-1].append(token)
+        ended = plain or token.type in ("rparen", "rbracket")
     return words
+
+
+def _is_name(word: list[Token], name: str | None = None) -> bool:
+    return len(word) == 1 and word[0].type == "name" and name in (None, word[0].value)
 
 
 def _expression(parser: Parser, tokens: list[Token]) -> nodes.Expr:
     stream = parser.stream
     parser.stream = TokenStream(iter(tokens), parser.name, parser.filename)
     try:
-        return parser.parse_expression()
+        expression = parser.parse_expression()
+        parser.stream.expect("eof")
+        return expression
     finally:
         parser.stream = stream
+
+
+@pass_eval_context
+def urlizetrunc(context: EvalContext, text: str, limit: int) -> str:
+    """Make links of the URLs in a text and shorten what is shown of them, as Django's filter does."""
+    return do_urlize(context, text, limit, rel="nofollow ugc noopener")

@@ -6,23 +6,33 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from flask import Blueprint, Response, current_app, has_request_context, render_template, request
+from flask import Blueprint, Response, has_request_context, render_template, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from ..linkbacks.advertising import PINGBACK, pingback_server, server_url
 from ..linkbacks.receiving import Refusal, Refused, receive
-from ..linkbacks.targets import Targets
-from ..linkbacks.verifying import verify_now
+from ..linkbacks.verifying import HOLD_SECONDS, verify_now
 from ..protocols import xmlrpc
-from ..protocols.pingback import FaultCode, fault
-from ..site import Site, current_site
+from ..protocols.pingback import METHOD, FaultCode, fault
+from ..site import current_site
 
-__all__ = ["ENDPOINT", "Method", "Methods", "advertise", "exempt_from_csrf", "make_blueprint", "ping_func"]
+__all__ = [
+    "ENDPOINT",
+    "Method",
+    "Methods",
+    "advertise",
+    "exempt_from_csrf",
+    "make_blueprint",
+    "ping_func",
+    "server_url",
+]
 
 logger = logging.getLogger("flask_linkback.pingback")
 
-ENDPOINT: Final = "linkback_pingback.endpoint"
+ENDPOINT: Final = PINGBACK
 
 _FAULTS: Final[Mapping[Refusal, FaultCode]] = {
     Refusal.bad_source: FaultCode.SOURCE_DOES_NOT_EXIST,
@@ -33,6 +43,7 @@ _FAULTS: Final[Mapping[Refusal, FaultCode]] = {
     Refusal.already: FaultCode.ALREADY_REGISTERED,
     Refusal.too_many: FaultCode.ACCESS_DENIED,
     Refusal.no_such_source: FaultCode.SOURCE_DOES_NOT_EXIST,
+    Refusal.source_unavailable: FaultCode.UPSTREAM_ERROR,
     Refusal.no_link: FaultCode.SOURCE_DOES_NOT_LINK,
     Refusal.application: FaultCode.GENERIC,
 }
@@ -51,25 +62,47 @@ _TYPES: Final = (
 
 
 def ping_func(source: str, target: str) -> str:
-    """Register that the page at ``source`` links to our page at ``target``.
+    """Tell us that the page at ``source`` links to our page at ``target``.
 
-    Returns a sentence of thanks; raises `flask_linkback.protocols.xmlrpc.Fault` with a code of
-    Pingback 1.0, section 3. By default the source is looked at later; with PINGBACK_VERIFY
-    "at_once" it is looked at now, within a short time.
+    Returns a sentence of thanks. Faults: 16 the source cannot be read, 17 it has no link to the
+    target, 32 there is no such target, 33 it accepts no pingbacks, 48 we know already, 49 too many
+    pingbacks (see the Retry-After header), 50 the source's server has trouble, 0 anything else.
     """
+    # Pingback 1.0, section 3. By default the source is looked at later; with PINGBACK_VERIFY
+    # "at_once" it is looked at now, within a short time.
     site = current_site()
     caller = (request.remote_addr or "") if has_request_context() else ""
+    at_once = site.settings.linkbacks.pingback_verify == "at_once"
     try:
-        received = receive(site, protocol="pingback", source=source, target=target, caller=caller)
-        if site.settings.linkbacks.pingback_verify == "at_once":
+        received = receive(
+            site,
+            protocol="pingback",
+            source=source,
+            target=target,
+            caller=caller,
+            hold_seconds=HOLD_SECONDS if at_once else 0,
+        )
+        if at_once:
             verify_now(site, received)
     except Refused as refused:
-        logger.info("Refused a pingback: %s", refused, extra={"source": source, "target": target})
         raise fault(_FAULTS[refused.refusal], retry_after=refused.retry_after) from None
     return f"pingback from {source} to {target} saved"
 
 
 # --- XML-RPC -----------------------------------------------------------------------------------------
+
+_PYTHON_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "string": str,
+    "int": int,
+    "i4": int,
+    "i8": int,
+    "boolean": bool,
+    "double": (float, int),
+    "dateTime.iso8601": datetime,
+    "base64": bytes,
+    "array": list,
+    "struct": dict,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +111,29 @@ class Method:
 
     name: str
     function: Callable[..., Any]
-    returns: str = "string"
-    args: Sequence[str] = ()
-    help: str = ""
+    returns: str
+    args: Sequence[str]
+    help: str
+    parameters: inspect.Signature
 
     @property
     def signature(self) -> list[str]:
         return [self.returns, *self.args]
+
+    def takes(self, params: Sequence[Any]) -> bool:
+        """Do these parameters fit, in number and type?"""
+        try:
+            self.parameters.bind(*params)
+        except TypeError:
+            return False
+        return all(_is_a(given, kind) for kind, given in zip(self.args, params, strict=False))
+
+
+def _is_a(value: Any, kind: str) -> bool:
+    wanted = _PYTHON_TYPES.get(kind)
+    if wanted is None:
+        return True
+    return isinstance(value, wanted) and isinstance(value, bool) == (kind == "boolean")
 
 
 class Methods:
@@ -94,14 +143,14 @@ class Methods:
     """
 
     def __init__(self) -> None:
-        self._methods: dict[str, Method] = {}
-        self.register("pingback.ping", ping_func, args=["string", "string"])
+        self._methods: dict[str, Method | Callable[[], Method]] = {}
+        self.register(METHOD, ping_func, args=["string", "string"])
         self.register("system.listMethods", self.list_methods, returns="array")
         self.register("system.methodHelp", self.method_help, args=["string"])
         self.register("system.methodSignature", self.method_signature, returns="array", args=["string"])
 
     def __iter__(self) -> Iterator[Method]:
-        return iter(sorted(self._methods.values(), key=lambda method: method.name))
+        return (self._find(name) for name in sorted(self._methods))
 
     def register(
         self,
@@ -112,30 +161,18 @@ class Methods:
     ) -> None:
         """Offer a function, or what a dotted path names, as a method.
 
-        ``returns`` and ``args`` are XML-RPC types for ``system.methodSignature``; without ``args``
-        each parameter of the function counts as a string.
+        ``returns`` and ``args`` are XML-RPC types: calls with others are refused; without ``args``
+        each parameter of the function is a string. A dotted path is imported when it is needed first.
         """
         if isinstance(function, str):
-            function = current_site().resolve(function)
-        if not callable(function):
-            raise TypeError(f"{name} needs a function, not {function!r}.")
-        if args is None:
-            args = ["string"] * len(inspect.signature(function).parameters)
-        text = inspect.getdoc(function) or ""
-        self._methods[name] = Method(name=name, function=function, returns=returns, args=args, help=text)
+            self._methods[name] = lambda: _method(name, current_site().resolve(function), returns, args)
+        else:
+            self._methods[name] = _method(name, function, returns, args)
 
     def call(self, name: str, params: Sequence[Any]) -> Any:
         """Call a method; raises `Fault` for a wrong name, wrong parameters and what the method raises."""
         method = self._find(name)
-        try:
-            inspect.signature(method.function).bind(*params)
-        except TypeError:
-            raise fault(FaultCode.WRONG_PARAMS) from None
-        wanted_strings = [kind == "string" for kind in method.args]
-        if any(
-            wanted and not isinstance(given, str)
-            for wanted, given in zip(wanted_strings, params, strict=False)
-        ):
+        if not method.takes(params):
             raise fault(FaultCode.WRONG_PARAMS)
         try:
             return method.function(*params)
@@ -143,16 +180,19 @@ class Methods:
             raise
         except Exception:
             logger.exception("The XML-RPC method %s raised.", name)
-            raise fault(FaultCode.GENERIC) from None
+            raise fault(FaultCode.GENERIC if name == METHOD else FaultCode.INTERNAL_ERROR) from None
 
     def _find(self, name: str) -> Method:
-        if name not in self._methods:
+        method = self._methods.get(name)
+        if method is None:
             raise fault(FaultCode.NO_SUCH_METHOD)
-        return self._methods[name]
+        if not isinstance(method, Method):
+            method = self._methods[name] = method()
+        return method
 
     def list_methods(self) -> list[str]:
         """List the names of the methods."""
-        return [method.name for method in self]
+        return sorted(self._methods)
 
     def method_help(self, name: str) -> str:
         """Say what a method is for."""
@@ -161,6 +201,21 @@ class Methods:
     def method_signature(self, name: str) -> list[list[str]]:
         """Say what a method gives and takes: a list of lists, the type given first."""
         return [self._find(name).signature]
+
+
+def _method(name: str, function: Any, returns: str, args: Sequence[str] | None) -> Method:
+    try:
+        parameters = inspect.signature(function)
+    except (TypeError, ValueError):  # no function at all, or one written in C
+        raise TypeError(f"{name} needs a function whose parameters can be known, not {function!r}.") from None
+    return Method(
+        name=name,
+        function=function,
+        returns=returns,
+        args=["string"] * len(parameters.parameters) if args is None else args,
+        help=inspect.getdoc(function) or "",
+        parameters=parameters,
+    )
 
 
 # --- the endpoint ------------------------------------------------------------------------------------
@@ -182,11 +237,13 @@ def make_blueprint(methods: Methods) -> Blueprint:
 
 def answer(methods: Methods) -> Response:
     """Answer an XML-RPC call; faults come with HTTP 200."""
+    call: xmlrpc.Call | None = None
     retry_after = None
     try:
         call = xmlrpc.parse_call(_body())
         body = _dump(methods.call(call.method, call.params))
     except xmlrpc.Fault as raised:
+        _log(raised, call)
         retry_after = raised.retry_after
         body = xmlrpc.dump_fault(raised)
     response = Response(body, content_type="text/xml; charset=utf-8")
@@ -205,6 +262,14 @@ def _body() -> bytes:
         raise fault(FaultCode.NOT_A_CALL) from None
 
 
+def _log(raised: xmlrpc.Fault, call: xmlrpc.Call | None) -> None:
+    """Leave one record of a call that was not answered as it hoped."""
+    values: dict[str, Any] = {"fault": raised.code, "reason": raised.message, "caller": request.remote_addr}
+    if call is not None:
+        values |= {"method": call.method, "params": [str(param)[:300] for param in call.params[:2]]}
+    logger.info("Answered a call with fault %d.", raised.code, extra=values)
+
+
 def _dump(value: Any) -> bytes:
     try:
         return xmlrpc.dump_response(value)
@@ -218,38 +283,19 @@ def exempt_from_csrf(endpoint: str | None, values: Any) -> None:
 
     In the request, so that it does not matter which of the two was initialised first.
     """
-    protect = current_app.extensions.get("csrf")
+    app = current_site().app
+    protect = app.extensions.get("csrf")
     if protect is not None and request.blueprint is not None:
-        protect.exempt(current_app.blueprints[request.blueprint])
+        protect.exempt(app.blueprints[request.blueprint])
 
 
 # --- autodiscovery -----------------------------------------------------------------------------------
 
 
-def accepts_here(site: Site) -> bool:
-    """Is the page that is served one that accepts pingbacks?"""
-    settings = site.settings.linkbacks
-    return (
-        settings.accept
-        and "pingback" in settings.protocols
-        and _is_mounted(site)
-        and request.endpoint in site.get(Targets).by_endpoint(site)
-    )
-
-
-def _is_mounted(site: Site) -> bool:
-    return site.settings.site.base_url is not None and ENDPOINT in site.app.view_functions
-
-
-def server_url(site: Site) -> str:
-    """The absolute URL of the XML-RPC endpoint."""
-    return site.url_for(ENDPOINT)
-
-
 def advertise(response: Response) -> Response:
-    """Add ``X-Pingback`` to a page that accepts pingbacks (Pingback 1.0, section 2)."""
+    """Add ``X-Pingback`` to a page that takes pingbacks (Pingback 1.0, section 2)."""
     if response.status_code == 200 and request.method in ("GET", "HEAD"):
-        site = current_site()
-        if accepts_here(site):
-            response.headers["X-Pingback"] = server_url(site)
+        server = pingback_server(current_site(), request.endpoint)
+        if server is not None:
+            response.headers["X-Pingback"] = server
     return response

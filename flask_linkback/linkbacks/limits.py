@@ -6,25 +6,52 @@ together do not flood a host that a stranger named.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
-import uuid
+import math
+import threading
 from collections import OrderedDict
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ..models import Host
+from ..models import Host, Mention
 from ..site import Site
 
-__all__ = ["CallRates", "FetchSlot", "caller_key", "take_slot"]
+__all__ = ["CallRates", "caller_key", "fetch_slot", "plain_address"]
 
 MINUTE: Final = 60.0
 _KEYS_REMEMBERED: Final = 10_000
 _ALL_HOSTS: Final = "*"
+_REMEMBERED: Final = timedelta(hours=1)
+
+# Networks behind a proxy. Not `is_private`, whose answer differs between versions of Python and
+# would leave strangers in reserved networks uncounted.
+_BEHIND_A_PROXY: Final = tuple(
+    ipaddress.ip_network(each)
+    for each in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "::/127",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+
+
+def plain_address(address: str | None) -> str:
+    """Return an IP address in its shortest form, without a scope; ``""`` for what is none."""
+    ip = _parsed(address)
+    return "" if ip is None else str(ip)
 
 
 def caller_key(address: str | None) -> str | None:
@@ -32,95 +59,122 @@ def caller_key(address: str | None) -> str | None:
 
     A private address is that of a proxy which was not declared: counting it would count everybody.
     """
+    ip = _parsed(address)
+    if ip is None or any(ip in network for network in _BEHIND_A_PROXY):
+        return None
+    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((ip, 64), strict=False))
+
+
+def _parsed(address: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         ip = ipaddress.ip_address((address or "").partition("%")[0])
     except ValueError:
         return None
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        else:
-            network = ipaddress.ip_network((ip, 64), strict=False)
-            return str(network) if ip.is_global else None
-    return str(ip) if not (ip.is_private or ip.is_loopback) else None
+    return (isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped) or ip
+
+
+# --- who may call ------------------------------------------------------------------------------------
 
 
 class CallRates:
     """Counts calls by key in windows of a minute; remembers a bounded number of keys."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def wait(self, key: str, limit: int | None, now: float) -> int:
         """Count a call; return 0 when it is within the limit, else the seconds to wait."""
         if limit is None:
             return 0
-        began, count = self._windows.get(key, (now, 0))
-        if not began <= now < began + MINUTE:
-            began, count = now, 0
-        if count >= limit:
-            return max(1, int(began + MINUTE - now + 0.999))
-        self._windows[key] = (began, count + 1)
-        self._windows.move_to_end(key)
-        while len(self._windows) > _KEYS_REMEMBERED:
-            self._windows.popitem(last=False)
-        return 0
+        with self._lock:
+            began, count = self._windows.get(key, (now, 0))
+            if not began <= now < began + MINUTE:
+                began, count = now, 0
+            if count >= limit:
+                return math.ceil(began + MINUTE - now)
+            self._windows[key] = (began, count + 1)
+            self._windows.move_to_end(key)
+            if len(self._windows) > _KEYS_REMEMBERED:
+                self._windows.popitem(last=False)
+            return 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class FetchSlot:
-    """The right to fetch from a host now; give it back with `release`."""
-
-    host: str
-    token: str
-
-    def release(self, site: Site) -> None:
-        """Give the slot back, and commit."""
-        with site.new_session() as session:
-            row = _locked(session, self.host)
-            if row is not None:
-                row.leases = [lease for lease in row.leases if lease[0] != self.token]
-            session.commit()
+# --- whom we may ask ---------------------------------------------------------------------------------
 
 
-def take_slot(site: Site, host: str) -> FetchSlot | float:
-    """Return the right to fetch from a host now, or the seconds after which to ask again."""
+@contextlib.contextmanager
+def fetch_slot(site: Site, host: str, source_key: str) -> Iterator[float]:
+    """Ask for the right to fetch a source now, and hold it inside the ``with``.
+
+    The value is 0 when it is given, else the seconds after which to ask again: a source is fetched
+    by one at a time and once in SOURCE_INTERVAL_SECONDS, its host as RATE_LIMITS says. Who fetched
+    writes ``checked_at`` of its mentions before leaving. No transaction may be open that wrote.
+    """
+    seconds = _take(site, host, source_key)
+    try:
+        yield seconds
+    finally:
+        if not seconds:
+            _give_back(site, host, source_key)
+
+
+def _take(site: Site, host: str, source_key: str) -> float:
     limits = site.settings.linkbacks.rate_limits
-    now = site.now().timestamp()
-    # a fetch that never gave its slot back is over by then
-    over = now + 2 * site.settings.fetch.fetch_timeout
-    token = uuid.uuid4().hex
     with site.new_session() as session:
         everyone = _row(session, site, _ALL_HOSTS)
         one = _row(session, site, host)
+        now = site.now().timestamp()
         everyone_recent = [at for at in everyone.fetches if now - MINUTE < at <= now]
         recent = [at for at in one.fetches if now - MINUTE < at <= now]
         leases = [lease for lease in one.leases if lease[1] > now]
         wait = max(
-            _wait(everyone_recent, limits["fetches"], now),
-            _wait(recent, limits["source_host"], now),
+            _seconds_until_free(everyone_recent, limits["fetches"], now),
+            _seconds_until_free(recent, limits["source_host"], now),
             1.0 if _reached(len(leases), limits["source_host_parallel"]) else 0.0,
+            1.0 if any(lease[0] == source_key for lease in leases) else 0.0,
+            _seconds_of_interval(site, session, source_key),
         )
         if wait:
             session.rollback()
             return wait
+        # a fetch that never gave its slot back is over by then
+        over = now + 2 * site.settings.fetch.fetch_timeout
         everyone.fetches = [*everyone_recent, now][-(limits["fetches"] or 1) :]
         one.fetches = [*recent, now][-(limits["source_host"] or 1) :]
-        one.leases = [*leases, [token, over]]
+        one.leases = [*leases, [source_key, over]]
         one.changed_at = everyone.changed_at = site.now()
         session.commit()
-    return FetchSlot(host=host, token=token)
+    return 0.0
+
+
+def _give_back(site: Site, host: str, source_key: str) -> None:
+    with site.new_session() as session:
+        row = _locked(session, host)
+        if row is not None:
+            row.leases = [lease for lease in row.leases if lease[0] != source_key]
+        session.commit()
 
 
 def _reached(count: int, limit: int | None) -> bool:
     return limit is not None and count >= limit
 
 
-def _wait(recent: list[float], limit: int | None, now: float) -> float:
+def _seconds_until_free(recent: list[float], limit: int | None, now: float) -> float:
     """Seconds until fewer than ``limit`` fetches lie within the last minute."""
     if limit is None or len(recent) < limit:
         return 0.0
     return max(0.1, sorted(recent)[-limit] + MINUTE - now)
+
+
+def _seconds_of_interval(site: Site, session: Session, source_key: str) -> float:
+    """How long the source has to be left alone, by SOURCE_INTERVAL_SECONDS."""
+    newest = sa.select(sa.func.max(Mention.checked_at)).where(Mention.source_key == source_key)
+    checked_at: datetime | None = session.scalar(newest)
+    if checked_at is None:
+        return 0.0
+    interval = timedelta(seconds=site.settings.linkbacks.source_interval_seconds)
+    return max(0.0, (checked_at + interval - site.now()).total_seconds())
 
 
 def _locked(session: Session, name: str) -> Host | None:
@@ -134,16 +188,10 @@ def _row(session: Session, site: Site, name: str) -> Host:
     """Return a host's row, made when missing and locked until the session commits."""
     row = _locked(session, name)
     if row is None:
-        try:
-            with session.begin_nested():
-                session.add(Host(name=name, fetches=[], leases=[], changed_at=site.now()))
-        except IntegrityError:
-            pass  # somebody else met this host just now
+        # strangers name hosts, so they are forgotten too; whoever comes here holds the row of all
+        session.execute(sa.delete(Host).where(Host.changed_at < site.now() - _REMEMBERED))
+        with contextlib.suppress(IntegrityError), session.begin_nested():  # somebody else met it just now
+            session.add(Host(name=name, fetches=[], leases=[], changed_at=site.now()))
         row = _locked(session, name)
         assert row is not None
     return row
-
-
-def forget_hosts(site: Site, session: Session) -> None:
-    """Delete the rows of hosts that were not fetched from for an hour."""
-    session.execute(sa.delete(Host).where(Host.changed_at < site.now() - timedelta(hours=1)))

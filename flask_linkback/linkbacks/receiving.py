@@ -10,7 +10,6 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -22,7 +21,7 @@ from ..fetch import check_url
 from ..models import Mention, MentionState, MentionStatus, digest, host_of, without_fragment
 from ..outbox import jobs
 from ..site import Site
-from .limits import CallRates, caller_key
+from .limits import CallRates, caller_key, plain_address
 from .targets import Located, Targets
 
 __all__ = ["VERIFY", "Received", "Refusal", "Refused", "locate", "receive"]
@@ -31,7 +30,6 @@ logger = logging.getLogger("flask_linkback.linkbacks")
 
 VERIFY: Final = "verify_source"
 """The kind of job that fetches a source and judges every mention that waits for it."""
-MAX_URL_CHARACTERS: Final = 2048
 
 
 class Refusal(enum.Enum):
@@ -45,6 +43,7 @@ class Refusal(enum.Enum):
     already = "The linkback is registered already."
     too_many = "Too many linkbacks: please come back later."
     no_such_source = "The source cannot be read."
+    source_unavailable = "The source cannot be read just now."
     no_link = "The source does not link to the target."
     application = "The site failed to look the target up."
 
@@ -60,25 +59,27 @@ class Refused(LinkbackError):
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A linkback that was taken: its row, and the key of its source for whoever verifies at once."""
+    """A linkback that was taken: its row, and the key and host of its source."""
 
     mention_id: int
-    source: str
     source_key: str
+    source_host: str
 
 
-def receive(site: Site, *, protocol: str, source: str, target: str, caller: str = "") -> Received:
+def receive(
+    site: Site, *, protocol: str, source: str, target: str, caller: str = "", hold_seconds: float = 0.0
+) -> Received:
     """Check a linkback as far as it goes without the network, write it down and commit.
 
-    ``caller`` is the address that told us. Raises `Refused`.
+    ``caller`` is the address that told us. The worker verifies after ``hold_seconds``, unless whoever
+    called has done it by then. Raises `Refused`.
     """
     now = site.now()
-    rates = site.get(CallRates)
-    limits = site.settings.linkbacks.rate_limits
     key = caller_key(caller)
     if key is not None:
-        _check_rate(rates.wait(f"caller {key}", limits["caller"], now.timestamp()))
-    _check_source(source)
+        _count(site, "caller", key, now)
+    if not _is_url(source):
+        raise Refused(Refusal.bad_source)
     located = locate(site, target)
     if without_fragment(source) == without_fragment(target):
         raise Refused(Refusal.same_page)
@@ -88,9 +89,9 @@ def receive(site: Site, *, protocol: str, source: str, target: str, caller: str 
     if mention is not None and mention.state in (MentionState.received, MentionState.verified):
         _look_again(site, session, mention)
         raise Refused(Refusal.already)
-    _check_rate(rates.wait(f"target {located.hash}", limits["target"], now.timestamp()))
+    _count(site, "target", located.hash, now)
     if mention is None:
-        mention = _new(source, target, located, mention_key, now)
+        mention = _new(source, target, located, mention_key)
         session.add(mention)
     else:  # gone or failed: judged anew, but what a person decided stands
         mention.recheck = False
@@ -98,15 +99,15 @@ def receive(site: Site, *, protocol: str, source: str, target: str, caller: str 
     mention.state = MentionState.received
     mention.protocol = protocol
     mention.received_at = now
-    mention.caller = (caller or "")[:64]
+    mention.caller = plain_address(caller)
     try:
         session.flush()
     except IntegrityError:  # the same call came twice at the same time
         session.rollback()
         raise Refused(Refusal.already) from None
-    add_verification(site, session, mention, due_at=now)
+    _owe_look(session, mention, due_at=now + timedelta(seconds=hold_seconds))
+    received = Received(mention_id=mention.id, source_key=mention.source_key, source_host=mention.source_host)
     session.commit()
-    received = Received(mention_id=mention.id, source=mention.source, source_key=mention.source_key)
     logger.info("Received a %s.", protocol, extra={"source": source, "target": target, "caller": caller})
     site.send(signals.mention_received, mention=mention)
     return received
@@ -114,13 +115,17 @@ def receive(site: Site, *, protocol: str, source: str, target: str, caller: str 
 
 def locate(site: Site, target: str) -> Located:
     """Return the open page of ours that a target URL names; raises `Refused`."""
-    if len(target) > MAX_URL_CHARACTERS or urlsplit_or_none(target) is None or not site.is_own(target):
+    if not _is_url(target) or not site.is_own(target):
         raise Refused(Refusal.bad_target)
+    if not site.settings.linkbacks.accept:
+        raise Refused(Refusal.target_closed)
     route = site.match(target)
-    if route is None:
+    # no page has a U+0000 in its address, and some databases raise when they are asked for one
+    if route is None or any("\0" in str(value) for value in route.args.values()):
         raise Refused(Refusal.no_such_target)
     try:
         located = site.get(Targets).locate(site, route)
+        is_open = located is not None and located.is_open(site)
     except UnknownTarget:
         raise Refused(Refusal.target_closed) from None
     except Exception as error:
@@ -128,33 +133,30 @@ def locate(site: Site, target: str) -> Located:
         raise Refused(Refusal.application) from error
     if located is None:
         raise Refused(Refusal.no_such_target)
-    if not located.is_open(site):
+    if not is_open:
         raise Refused(Refusal.target_closed)
     return located
 
 
-def urlsplit_or_none(url: str) -> object | None:
-    """Split an http(s) URL; None for anything else."""
+def _is_url(url: str) -> bool:
+    """Is this a URL that could be asked for, and stored?"""
     try:
-        parts = urlsplit(url)
-        return parts if parts.scheme in ("http", "https") and parts.hostname else None
-    except ValueError:
-        return None
+        check_url(url)
+        url.encode()
+    except (AddressRefused, UnicodeEncodeError):
+        return False
+    return True
 
 
-def _check_source(source: str) -> None:
-    try:
-        check_url(source)
-    except AddressRefused:
-        raise Refused(Refusal.bad_source) from None
-
-
-def _check_rate(wait: int) -> None:
+def _count(site: Site, limit: str, key: str, now: datetime) -> None:
+    """Count a call; raises `Refused` when there were too many of this key in a minute."""
+    at_most = site.settings.linkbacks.rate_limits[limit]
+    wait = site.get(CallRates).wait(f"{limit} {key}", at_most, now.timestamp())
     if wait:
         raise Refused(Refusal.too_many, retry_after=wait)
 
 
-def _new(source: str, target: str, located: Located, key: str, now: datetime) -> Mention:
+def _new(source: str, target: str, located: Located, key: str) -> Mention:
     return Mention(
         key=key,
         source=source,
@@ -169,18 +171,21 @@ def _new(source: str, target: str, located: Located, key: str, now: datetime) ->
 
 
 def _look_again(site: Site, session: Session, mention: Mention) -> None:
-    """A repeat may be an update: look at the source again, once in its interval, unasked for now."""
-    undecided = mention.status in (MentionStatus.pending, MentionStatus.approved)
-    if mention.state is MentionState.verified and undecided and not mention.recheck:
+    """A repeat may be an update: owe one more look at the source, not before its interval is over."""
+    if mention.state is MentionState.verified:
+        if mention.status in (MentionStatus.rejected, MentionStatus.spam):
+            return
         mention.recheck = True
         session.flush()
+    due_at = site.now()
+    if mention.checked_at is not None:
         interval = timedelta(seconds=site.settings.linkbacks.source_interval_seconds)
-        checked_at = mention.checked_at or site.now()
-        add_verification(site, session, mention, due_at=max(site.now(), checked_at + interval))
-        session.commit()
+        due_at = max(due_at, mention.checked_at + interval)
+    _owe_look(session, mention, due_at=due_at)
+    session.commit()
 
 
-def add_verification(site: Site, session: Session, mention: Mention, *, due_at: datetime) -> None:
+def _owe_look(session: Session, mention: Mention, *, due_at: datetime) -> None:
     """Owe a look at the mention's source, if none is owed already."""
     job = jobs.NewJob(
         kind=VERIFY,
