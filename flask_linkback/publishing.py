@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from .changes import BulkStatement, Change, Kind, Watch, Watches, note_call
-from .errors import BaseURLMissing, FetchError
+from .errors import AddressRefused, FetchError
 from .linkbacks.sending import owe_links
 from .linkbacks.targets import key_of, read
+from .linkbacks.text import storable
 from .models import Page, PageState, digest, without_fragment
 from .outbox import jobs
 from .outbox.jobs import Claim, Outcome
@@ -22,11 +25,12 @@ from .site import Site, current_site
 
 __all__ = ["PUBLISH", "expand", "ping_external_links", "publish", "split_urls"]
 
-logger = logging.getLogger("flask_linkback.publishing")
-
 PUBLISH: Final = "publish_page"
 """The kind of job that turns a page into a link for each of its targets."""
 How = str | Callable[[Any], Any]
+_LONGEST_URL: Final = 2048
+_page: Final = Page.__table__
+_NEXT_URL = re.compile(r"[;,\s]+(?=https?://)", re.IGNORECASE)
 
 
 def publish(url: str, html: str | bytes | None = None, targets: Iterable[str] | None = None) -> None:
@@ -36,14 +40,8 @@ def publish(url: str, html: str | bytes | None = None, targets: Iterable[str] | 
     page. ``targets``, a list or a string of URLs, are told exactly. An unchanged page is told once.
     """
     site = current_site()
-    session = site.session
-    if targets is not None:
-        _owe_page(site, session, url, split_urls(targets), complete=False)
-    elif html is not None:
-        _owe_page(site, session, url, outgoing_links(html, site.absolute(url)), content=html)
-    else:
-        _owe_page(site, session, url, None)
-    note_call(session, "publish")
+    if _owe_page(site, site.session, url, html=html, targets=targets):
+        note_call(site.session, "publish")
 
 
 def split_urls(urls: str | Iterable[str]) -> list[str]:
@@ -51,77 +49,100 @@ def split_urls(urls: str | Iterable[str]) -> list[str]:
 
     A string is split before each ``http://`` and ``https://``, so that a semicolon within a URL stays.
     """
-    if not isinstance(urls, str):
-        return [url.strip() for url in urls if url.strip()]
-    found = []
-    rest = urls
-    while rest:
-        ahead = [at for scheme in ("http://", "https://") if (at := rest.find(scheme, 1)) > 0]
-        # a scheme inside a URL, as in a proxy's path, begins no new one
-        ahead = [at for at in ahead if rest[at - 1] in "; ,\t\r\n"]
-        cut = min(ahead, default=len(rest))
-        found.append(rest[:cut].strip("; ,\t\r\n"))
-        rest = rest[cut:]
-    return [url for url in found if url.startswith(("http://", "https://"))]
+    if isinstance(urls, str):
+        urls = [words[0].rstrip(";,") for piece in _NEXT_URL.split(urls) if (words := piece.split())]
+    found = (storable(url.strip(), _LONGEST_URL) for url in urls)
+    return list(dict.fromkeys(url for url in found if url.lower().startswith(("http://", "https://"))))
 
 
 def _owe_page(
     site: Site,
     session: Session,
     url: str,
-    targets: Sequence[str] | None,
     *,
-    content: str | bytes | None = None,
+    html: str | bytes | None = None,
+    targets: Iterable[str] | None = None,
     object_key: str | None = None,
-    complete: bool = True,
-) -> None:
-    """Write the page's row and its job, unless this very content was told already."""
+) -> bool:
+    """Write the page's row and its job, unless this very content was told already; say whether.
+
+    Content, or the page itself, is the whole of what it links to; targets alone leave other links be.
+    """
+    _ = site.base_url  # without one there is nothing that others could fetch
     source = site.absolute(url)
-    key = digest(without_fragment(source))
-    told = _content_digest(content)
-    page = session.scalar(sa.select(Page).where(Page.key == key))
-    if page is None:
-        page = Page(key=key, url=source, state=PageState.published, published_at=site.now())
-        session.add(page)
-    elif told is not None and page.digest == told and page.state is PageState.published:
-        return
-    page.state = PageState.published
-    page.changed_at = site.now()
-    page.digest = told or page.digest
-    page.object_key = object_key or page.object_key
-    page.object_hash = digest(page.object_key) if page.object_key else None
-    payload = {"url": source, "targets": targets, "object_key": object_key, "complete": complete}
-    jobs.add(session, [jobs.NewJob(kind=PUBLISH, payload=payload)])
+    links: list[str] | None = None
+    if html is not None:
+        links = [storable(link, _LONGEST_URL) for link in outgoing_links(html, source)]
+    if targets is not None:
+        links = list(dict.fromkeys([*(links or ()), *split_urls(targets)]))
+    whole = html is not None or targets is None
+    if not whole and not links:
+        return False
+    now = site.now()
+    row = {"url": source, "state": PageState.published, "changed_at": now}
+    if object_key is not None:
+        row |= {"object_key": object_key, "object_hash": digest(object_key)}
+    if whole:
+        row["digest"] = None if html is None else _digest(html, links or ())
+    if not _write_page(session, row, whole=whole):
+        return False
+    payload = {"url": source, "targets": links, "object_key": object_key, "whole": whole}
+    jobs.add(session, [jobs.NewJob(kind=PUBLISH, payload={**payload, "changed_at": now.isoformat()})])
+    return True
 
 
-def _content_digest(content: str | bytes | None) -> str | None:
-    if content is None:
-        return None
-    return digest(content if isinstance(content, str) else content.decode("utf-8", "surrogateescape"))
+def _digest(html: str | bytes, links: Iterable[str]) -> str:
+    text = html if isinstance(html, str) else html.decode("utf-8", "surrogateescape")
+    return digest(text, *links)
+
+
+def _write_page(session: Session, row: dict[str, Any], *, whole: bool) -> bool:
+    """Write the row of a page; False when it says this very thing already.
+
+    One statement, so that two transactions which publish the same page do not fail each other.
+    """
+    dialect = session.get_bind(clause=_page.select()).dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    key = digest(without_fragment(row["url"]))
+    statement = insert(_page).values(**row, key=key, published_at=row["changed_at"])
+    new = {name: statement.excluded[name] for name in row if whole or name != "changed_at"}
+    differs = None
+    if row.get("digest") is not None:  # else nobody knows before the page is fetched
+        differs = sa.or_(_page.c.state != PageState.published, _page.c.digest.is_distinct_from(row["digest"]))
+    statement = statement.on_conflict_do_update(index_elements=["key"], set_=new, where=differs)
+    return session.execute(statement.returning(_page.c.id)).first() is not None
 
 
 def expand(site: Site, claim: Claim) -> Outcome:
     """Handle a job: owe each target of a page its linkback."""
     url, targets = claim.payload["url"], claim.payload["targets"]
+    whole = claim.payload["whole"]
     if targets is None:
         try:
             response = site.fetch.get(url, max_body=site.settings.fetch.max_html_bytes)
+        except AddressRefused as error:
+            return jobs.dead(f"{error.kind}: {error}")
         except FetchError as error:
             return jobs.again(f"{error.kind}: {error}")
         if not 200 <= response.status < 300:
             return jobs.again(f"The page answers {response.status}.")
-        targets = outgoing_links(response.body, response.url)
+        targets = [storable(link, _LONGEST_URL) for link in outgoing_links(response.body, response.url)]
     session = site.session
-    owe_links(
-        site,
-        session,
-        url,
-        targets,
-        object_key=claim.payload.get("object_key"),
-        complete=claim.payload.get("complete", True),
-    )
+    changed_at = _lock_page(session, url)
+    if whole and changed_at is not None and changed_at.isoformat() != claim.payload["changed_at"]:
+        session.rollback()
+        return jobs.done("A later version of the page was published.")
+    owe_links(site, session, url, targets, object_key=claim.payload["object_key"], complete=whole)
     session.commit()
     return jobs.done()
+
+
+def _lock_page(session: Session, url: str) -> datetime | None:
+    """Keep others from the links of a page until the transaction ends; return when it was changed."""
+    here = _page.c.key == digest(without_fragment(url))
+    # a write that changes nothing: it locks the row, on SQLite the database
+    session.execute(sa.update(_page).where(here).values(key=_page.c.key))
+    return session.scalar(sa.select(_page.c.changed_at).where(here))
 
 
 # --- models whose objects are pages ------------------------------------------------------------------
@@ -140,24 +161,19 @@ class _LinkWatcher:
         site = current_site()
         for change in changes:
             if isinstance(change, Change) and change.kind is not Kind.deleted:
-                self.publish(site, session, change.obj)
+                self._publish(site, session, change.obj)
 
-    def publish(self, site: Site, session: Session, obj: Any) -> None:
+    def _publish(self, site: Site, session: Session, obj: Any) -> None:
         if self.when is not None and not self.when(obj):
             return
-        url = str(read(obj, self.url))
-        object_key = key_of(obj)
-        # not here: without a public address there is no URL to tell
-        if site.settings.site.base_url is None and not url.startswith(("http://", "https://")):
-            raise BaseURLMissing
-        if self.targets is not None:
-            targets = split_urls(read(obj, self.targets) or ())
-            if targets:
-                _owe_page(site, session, url, targets, object_key=object_key, complete=False)
-        if self.content is not None:
-            html = read(obj, self.content) or ""
-            links = outgoing_links(html, site.absolute(url))
-            _owe_page(site, session, url, links, content=html, object_key=object_key)
+        _owe_page(
+            site,
+            session,
+            str(read(obj, self.url)),
+            html=None if self.content is None else read(obj, self.content) or "",
+            targets=None if self.targets is None else read(obj, self.targets) or (),
+            object_key=key_of(obj),
+        )
 
 
 def ping_external_links(

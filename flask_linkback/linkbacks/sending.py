@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from .. import signals
 from ..errors import AddressRefused, FetchError, TooSlow
-from ..fetch import Response
+from ..fetch import CHUNK, Response
 from ..models import Link, LinkState, digest, host_of, without_fragment
 from ..outbox import jobs
 from ..outbox.jobs import AttemptMade, Claim, Outcome
@@ -21,14 +21,16 @@ from ..outbox.retry import SLOW_STATUSES, parse_retry_after
 from ..protocols import discovery, pingback, xmlrpc
 from ..protocols.pingback import FaultCode
 from ..site import Site
+from .text import storable
 
 __all__ = ["SEND", "Step", "explain", "owe_links", "send"]
-
-logger = logging.getLogger("flask_linkback.linkbacks")
 
 SEND: Final = "send_link"
 """The kind of job that tells one target."""
 _KEPT_CHARACTERS: Final = 2000
+_KEPT_BYTES: Final = 16 * 1024
+_LARGEST_CODE: Final = 2**31 - 1
+_ANSWERED: Final = frozenset((LinkState.sent, LinkState.refused))
 _HOPELESS_FAULTS: Final = frozenset(
     (
         FaultCode.SOURCE_DOES_NOT_EXIST,
@@ -55,24 +57,25 @@ def owe_links(
 ) -> int:
     """Compare what a page links to with what was told, owe the rest, and return how much that is.
 
-    A new target is owed a linkback; one that answered already is not; one that refused, gave no
-    answer or offered nothing is asked again. With ``complete``, a target that the page no longer
-    has is told once more, so that it can look. Writes into the session's transaction.
+    A new target is owed a linkback. One that answered, whatever it was, is not told again; one that
+    never answered or offered nothing is. With ``complete``, a target that took a linkback and that
+    the page no longer has is told once more, so that it can look. Writes into the session's
+    transaction.
     """
     source_key = digest(without_fragment(source))
     wanted = {digest(source, target): target for target in targets if site.is_told(target)}
-    owed: list[Link] = []
-    for link in session.scalars(sa.select(Link).where(Link.source_key == source_key)):
+    again: list[Link] = []
+    for link in session.scalars(sa.select(Link).where(Link.source_key == source_key)).all():
         if wanted.pop(link.key, None) is not None:
-            if link.state is not LinkState.sent or link.removed:
-                owed.append(link)
+            if link.removed or link.state not in _ANSWERED:
+                again.append(link)
             link.removed = False
         elif complete and not link.removed:
             link.removed = True
             if link.state is LinkState.sent:
-                owed.append(link)
-    for key, target in wanted.items():
-        link = Link(
+                again.append(link)
+    new = [
+        Link(
             key=key,
             source=source,
             source_key=source_key,
@@ -80,18 +83,24 @@ def owe_links(
             target=target,
             target_host=host_of(target),
             created_at=site.now(),
+            state=LinkState.waiting,
         )
-        session.add(link)
-        owed.append(link)
-    for link in owed:
+        for key, target in wanted.items()
+    ]
+    session.add_all(new)
+    for link in again:
         link.state = LinkState.waiting
         link.attempts = 0
         link.reason = ""
     session.flush()
-    for link in owed:
-        job = jobs.NewJob(kind=SEND, payload={"link_id": link.id}, host=link.target_host, key=link.key)
-        jobs.add_once(session, job)
-    return len(owed)
+    jobs.add(session, [_job(link) for link in new])
+    for link in again:
+        jobs.add_once(session, _job(link))
+    return len(new) + len(again)
+
+
+def _job(link: Link) -> jobs.NewJob:
+    return jobs.NewJob(kind=SEND, payload={"link_id": link.id}, host=link.target_host, key=link.key)
 
 
 # --- telling one target ------------------------------------------------------------------------------
@@ -114,20 +123,22 @@ class _Answer:
 
 
 def send(site: Site, claim: Claim) -> Outcome:
-    """Handle a job: tell the target of one link."""
+    """Handle a job: tell the target of one link.
+
+    The job of a link that was refused or given up comes here only when somebody replays it.
+    """
     session = site.session
     link = session.get(Link, claim.payload["link_id"])
-    if link is None or link.state is not LinkState.waiting:
+    if link is None or link.state is LinkState.sent:
         return jobs.done()
     if link.removed and link.sent_at is None:
-        link.state = LinkState.given_up
-        link.reason = "The page lost the link before the target was told."
-        session.commit()
-        return jobs.done()
-    source, target = link.source, link.target
+        reason = "The page lost the link before the target was told."
+        _settle(site, link, _Answer(state=LinkState.given_up, reason=reason))
+        return jobs.done(reason)
+    source, target, removed = link.source, link.target, link.removed
     session.rollback()  # no transaction stays open over HTTP
     started_at = site.now()
-    answer = _tell(site, source, target)
+    answer = _tell(site, source, target, removed=removed)
     attempt = AttemptMade(
         started_at=started_at,
         seconds=(site.now() - started_at).total_seconds(),
@@ -135,66 +146,74 @@ def send(site: Site, claim: Claim) -> Outcome:
         url=answer.endpoint or target,
         address=answer.address,
         status_code=answer.status_code,
-        body=answer.text.encode()[:16_384],
-        reason=answer.reason[:200],
+        body=answer.text.encode("utf-8", "replace")[:_KEPT_BYTES],
+        reason=answer.reason,
     )
-    state = answer.state
-    if state is None and claim.is_last:
-        state = LinkState.given_up
-    link = session.get(Link, claim.payload["link_id"])
+    link = session.get(Link, claim.payload["link_id"], with_for_update=True)
     if link is None:
-        return jobs.done()
-    _keep(site, link, answer, state, claim.attempts)
-    session.commit()
-    if state is LinkState.sent:
-        site.send(signals.link_sent, link=link)
-    elif state in (LinkState.refused, LinkState.given_up):
-        site.send(signals.link_failed, link=link, reason=link.reason)
-    if answer.state is None:
+        return jobs.done(attempt=attempt)
+    link.attempts = claim.attempts
+    if link.removed is not removed:
+        if answer.state is LinkState.sent:
+            link.sent_at = site.now()
+        link.state = LinkState.waiting
+        session.flush()
+        jobs.add_once(session, _job(link))
+        session.commit()
+        return jobs.done("The page was changed meanwhile: its target is told anew.", attempt=attempt)
+    if answer.state is None and not claim.is_last:
+        _settle(site, link, answer)
         return jobs.again(
             answer.reason, retry_after=answer.retry_after, overloaded=answer.overloaded, attempt=attempt
         )
-    return jobs.done(answer.reason, attempt=attempt)
+    given_up = answer.state is None
+    _settle(site, link, dataclasses.replace(answer, state=LinkState.given_up) if given_up else answer)
+    return (jobs.dead if given_up else jobs.done)(answer.reason, attempt=attempt)
 
 
-def _keep(site: Site, link: Link, answer: _Answer, state: LinkState | None, attempts: int) -> None:
-    link.attempts = attempts
-    link.reason = answer.reason[:_KEPT_CHARACTERS]
+def _settle(site: Site, link: Link, answer: _Answer) -> None:
+    """Write what came of a link and commit; announce it when it is the end."""
+    link.reason = storable(answer.reason, _KEPT_CHARACTERS)
     link.endpoint = answer.endpoint
     link.protocol = "pingback" if answer.endpoint else None
     link.status_code = answer.status_code
     link.fault_code = answer.fault_code
-    link.answer = answer.text[:_KEPT_CHARACTERS]
-    if state is not None:
-        link.state = state
-    if state is LinkState.sent:
+    link.answer = storable(answer.text, _KEPT_CHARACTERS)
+    if answer.state is not None:
+        link.state = answer.state
+    if answer.state is LinkState.sent:
         link.sent_at = site.now()
+    site.session.commit()
+    if answer.state is LinkState.sent:
+        site.send(signals.link_sent, link=link)
+    elif answer.state in (LinkState.refused, LinkState.given_up):
+        site.send(signals.link_failed, link=link, reason=link.reason)
 
 
-def _tell(site: Site, source: str, target: str) -> _Answer:
+def _tell(site: Site, source: str, target: str, *, removed: bool) -> _Answer:
     try:
         page, offer = _discover(site, target)
     except FetchError as error:
         return _not_fetched(error)
-    if page.status == 410 or (400 <= page.status < 500 and page.status not in _TRY_AGAIN_STATUSES):
-        return _Answer(
-            state=LinkState.refused, reason=f"The target answers {page.status}.", status_code=page.status
-        )
     if not 200 <= page.status < 300:
-        return _try_again(site, page, f"The target answers {page.status}.")
+        return _bad_status(site, page, f"The target answers {page.status}.")
     if offer.pingback is None:
-        return _Answer(state=LinkState.unsupported, reason="The target offers no pingback server.")
-    body = xmlrpc.dump_call(pingback.METHOD, [source, target])
+        return _Answer(
+            state=LinkState.unsupported,
+            reason="The target offers no pingback server.",
+            status_code=page.status,
+            address=page.address,
+        )
     try:
         response = site.fetch.post(
             offer.pingback,
-            body,
+            xmlrpc.dump_call(pingback.METHOD, [source, target]),
             headers={"Content-Type": "text/xml; charset=utf-8"},
             max_body=xmlrpc.MAX_BODY_BYTES,
         )
     except FetchError as error:
         return _not_fetched(error, endpoint=offer.pingback)
-    return _read_answer(site, response, offer.pingback)
+    return _read_answer(site, response, offer.pingback, removed=removed)
 
 
 def _not_fetched(error: FetchError, *, endpoint: str | None = None) -> _Answer:
@@ -207,96 +226,101 @@ def _not_fetched(error: FetchError, *, endpoint: str | None = None) -> _Answer:
     )
 
 
-def _try_again(site: Site, response: Response, reason: str, **known: Any) -> _Answer:
+def _bad_status(
+    site: Site, response: Response, reason: str, *, endpoint: str | None = None, text: str = ""
+) -> _Answer:
+    """What an answer means that is no success: 4xx is final, but for those that say "later"."""
+    final = 400 <= response.status < 500 and response.status not in _TRY_AGAIN_STATUSES
     return _Answer(
-        state=None,
+        state=LinkState.refused if final else None,
         reason=reason,
+        endpoint=endpoint,
         status_code=response.status,
-        retry_after=parse_retry_after(response.headers.get("Retry-After"), site.now()),
+        text=text,
+        retry_after=_retry_after(site, response),
         overloaded=response.status in SLOW_STATUSES,
         address=response.address,
-        **known,
     )
 
 
-def _read_answer(site: Site, response: Response, endpoint: str) -> _Answer:
+def _read_answer(site: Site, response: Response, endpoint: str, *, removed: bool) -> _Answer:
     """Judge the answer of a pingback server (Pingback 1.0, section 3).
 
     Whatever its number, a fault is a failure, but for 48: that we told it before is what we want.
-    Bare integers among the codes are faults of servers that do not know how to raise them.
+    A bare integer is the fault of a server that does not know how to raise one.
     """
     text = response.body.decode("utf-8", "replace")
-    status = response.status
-    if not 200 <= status < 300:
-        if 400 <= status < 500 and status not in _TRY_AGAIN_STATUSES:
-            return _Answer(
-                state=LinkState.refused,
-                reason=f"The pingback server answers {status}.",
-                endpoint=endpoint,
-                status_code=status,
-                text=text,
-                address=response.address,
-            )
-        return _try_again(
-            site, response, f"The pingback server answers {status}.", endpoint=endpoint, text=text
-        )
+    if not 200 <= response.status < 300:
+        reason = f"The pingback server answers {response.status}."
+        return _bad_status(site, response, reason, endpoint=endpoint, text=text)
     try:
         value = xmlrpc.parse_response(response.body)
+        if isinstance(value, int) and not isinstance(value, bool):
+            raise xmlrpc.Fault(value, "")
     except xmlrpc.Fault as fault:
-        return _faulted(site, response, endpoint, fault.code, fault.message)
+        return _faulted(site, response, fault, endpoint, removed=removed)
     except xmlrpc.Malformed:
-        return _try_again(site, response, "The answer is no XML-RPC.", endpoint=endpoint, text=text)
-    if pingback.is_error(value):
-        return _faulted(site, response, endpoint, int(str(value)), "")
+        return _bad_status(site, response, "The answer is no XML-RPC.", endpoint=endpoint, text=text)
     return _Answer(
         state=LinkState.sent,
         endpoint=endpoint,
-        status_code=status,
+        status_code=response.status,
         text=str(value),
         address=response.address,
     )
 
 
-def _faulted(site: Site, response: Response, endpoint: str, code: int, message: str) -> _Answer:
-    if code == FaultCode.ALREADY_REGISTERED:
-        state: LinkState | None = LinkState.sent
-    elif code in _HOPELESS_FAULTS or (
-        code == FaultCode.ACCESS_DENIED and "Retry-After" not in response.headers
-    ):
+def _faulted(site: Site, response: Response, fault: xmlrpc.Fault, endpoint: str, *, removed: bool) -> _Answer:
+    code = fault.code
+    denied = code == FaultCode.ACCESS_DENIED and "Retry-After" not in response.headers
+    state: LinkState | None = None
+    if code == FaultCode.ALREADY_REGISTERED or (removed and code in _HOPELESS_FAULTS):
+        state = LinkState.sent  # it knows the link, or has seen that there is none any more
+    elif code in _HOPELESS_FAULTS or denied:
         state = LinkState.refused
-    else:
-        state = None
     return _Answer(
         state=state,
-        reason="" if state is LinkState.sent else f"Fault {code}: {message}"[:500],
+        reason="" if state is LinkState.sent else f"Fault {code}: {fault.message}",
         endpoint=endpoint,
         status_code=response.status,
-        fault_code=code,
-        text=message,
-        retry_after=parse_retry_after(response.headers.get("Retry-After"), site.now()),
-        overloaded=code == 429,
+        fault_code=code if abs(code) <= _LARGEST_CODE else None,
+        text=fault.message,
+        retry_after=_retry_after(site, response),
+        overloaded=code in SLOW_STATUSES,  # WordPress lets its 429 through as a fault
         address=response.address,
     )
 
 
-def _discover(site: Site, target: str) -> tuple[Response, discovery.Offer]:
-    """Read as much of a page as it takes to know what it offers."""
+def _retry_after(site: Site, response: Response) -> float | None:
+    return parse_retry_after(response.headers.get("Retry-After"), site.now())
+
+
+def _discover(site: Site, target: str, *, thorough: bool = False) -> tuple[Response, discovery.Offer]:
+    """Read as much of a page as it takes to know what it offers, or all that could matter."""
     read = bytearray()
 
-    def on_chunk(_: Response, chunk: bytes) -> bool:
+    def offer(response: Response) -> discovery.Offer:
+        return discovery.discover(
+            response.url,
+            x_pingback=response.headers.get_all("X-Pingback"),
+            link=response.headers.get_all("Link"),
+            body=bytes(read),
+        )
+
+    def on_chunk(response: Response, chunk: bytes) -> bool:
+        if not chunk:
+            known = not thorough and offer(response).pingback is not None
+            return known or not 200 <= response.status < 300
         read.extend(chunk)
         return len(read) >= pingback.MAX_SEARCH_BYTES
 
     response = site.fetch.get(
-        without_fragment(target), headers={"Accept": "text/html, */*;q=0.1"}, on_chunk=on_chunk
+        without_fragment(target),
+        headers={"Accept": "text/html, */*;q=0.1"},
+        max_body=pingback.MAX_SEARCH_BYTES + CHUNK,
+        on_chunk=on_chunk,
     )
-    offer = discovery.discover(
-        response.url,
-        x_pingback=response.headers.get_all("X-Pingback"),
-        link=response.headers.get_all("Link"),
-        body=bytes(read[: pingback.MAX_SEARCH_BYTES]),
-    )
-    return response, offer
+    return response, offer(response)
 
 
 # --- explaining --------------------------------------------------------------------------------------
@@ -313,17 +337,17 @@ class Step:
     reason: str
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return dataclasses.asdict(self)
 
 
 def explain(site: Site, target: str) -> Sequence[Step]:
     """Look how a page would be told, without telling it; one record for each step."""
     steps: list[Step] = []
-    if not site.is_told(target):
+    if site.settings.site.base_url is not None and not site.is_told(target):
         steps.append(Step(step="verdict", value=target, used=False, reason="This is a page of our own."))
         return steps
     try:
-        response, offer = _discover(site, target)
+        response, offer = _discover(site, target, thorough=True)
     except FetchError as error:
         steps.append(Step(step="request", value=f"GET {target}", used=False, reason=f"{error.kind}: {error}"))
         steps.append(Step(step="verdict", value=target, used=False, reason="The page cannot be read."))
