@@ -4,6 +4,9 @@ Flushes are collected and tagged with their savepoint; a savepoint that rolls ba
 changes with it. The outermost commit coalesces them, object by object, and calls the watchers,
 which write what they owe into the same transaction. What is flushed later in the same commit is
 handed on at once.
+
+Not seen, because SQLAlchemy tells nobody: ``bulk_save_objects`` and its kin, rows that the database
+deletes by ON DELETE CASCADE, and statements on connections that are not the session's.
 """
 
 from __future__ import annotations
@@ -11,18 +14,28 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction, UOWTransaction
+from sqlalchemy.orm import (
+    InstanceState,
+    InstrumentedAttribute,
+    ORMExecuteState,
+    Session,
+    SessionTransaction,
+    UOWTransaction,
+    class_mapper,
+)
+from sqlalchemy.orm.exc import ObjectDeletedError
 
-from .errors import BulkRefused, ConfigError, LinkbackError
+from .errors import ConfigError, LinkbackError, did_you_mean
 from .site import find_site
 
 __all__ = [
     "BulkPolicy",
+    "BulkRefused",
     "BulkStatement",
     "Change",
     "Kind",
@@ -57,9 +70,17 @@ class BulkPolicy(enum.StrEnum):
     """Refuse it."""
 
 
+class BulkRefused(LinkbackError):
+    """A bulk statement would change watched rows unseen."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What a transaction did to one object; ``fields`` maps names to (old, new)."""
+    """What a transaction did to one object; ``fields`` maps names to (old, new).
+
+    The old value of a created object is None, and so is the new one of a deleted object. None as the
+    old value of an updated object may also mean that nobody knows it: it was changed in place.
+    """
 
     kind: Kind
     obj: Any
@@ -73,6 +94,7 @@ class BulkStatement:
     kind: Kind
     model: type[Any]
     statement: Any
+    parameters: Any = None
 
 
 Callback = Callable[[Session, Sequence[Change | BulkStatement]], None]
@@ -82,8 +104,12 @@ Callback = Callable[[Session, Sequence[Change | BulkStatement]], None]
 class Watch:
     """Somebody who wants to know what happens to objects of a model.
 
-    ``fields`` are the columns whose old and new values are wanted: an update of others is not told.
-    Without fields every update is told, without values. ``name`` is for messages.
+    ``callback`` gets the session, in which it writes what is owed, and the changes in the order in
+    which they began. It may be called in the middle of a flush, and so must not flush. What it
+    raises fails the commit; with ``on_error`` what it wrote is taken back instead, and ``on_error``
+    is called with the exception. ``fields`` are the columns whose old and new values are wanted: an
+    update of others is not told. Without fields every update is told, without values. ``name`` is
+    for messages.
     """
 
     name: str
@@ -91,6 +117,7 @@ class Watch:
     callback: Callback
     fields: tuple[str, ...] = ()
     bulk: BulkPolicy = BulkPolicy.warning
+    on_error: Callable[[Session, Sequence[Change | BulkStatement], Exception], None] | None = None
 
 
 class Watches:
@@ -105,8 +132,9 @@ class Watches:
 
     def watch(self, watch: Watch, *, allow_other_bind: bool = False) -> None:
         """Add a watch. A model of another bind is refused: its commit is not that of our tables."""
-        table = sa.inspect(watch.model).local_table
-        bind = table.metadata.info.get("bind_key")
+        # not inspect(), which would configure all mappers: other models may not be defined yet
+        table = class_mapper(watch.model, configure=False).local_table
+        bind = getattr(table, "metadata", sa.MetaData()).info.get("bind_key")
         if bind is not None and not allow_other_bind:
             raise ConfigError(
                 f"{watch.name}: {watch.model.__name__} lives in the bind {bind!r}, but what it owes is "
@@ -114,9 +142,7 @@ class Watches:
                 "crash between the two commits may lose or invent an event."
             )
         for name in watch.fields:
-            attribute = getattr(watch.model, name)
-            if not event.contains(attribute, "set", _keep_old_value):
-                event.listen(attribute, "set", _keep_old_value, active_history=True)
+            _keep_old_values(watch, name)
         self._watches.append(watch)
         self._by_class.clear()
 
@@ -129,21 +155,45 @@ class Watches:
         return found
 
 
-def _keep_old_value(target: Any, value: Any, old: Any, initiator: Any) -> None:
-    """Does nothing: listening with ``active_history`` makes SQLAlchemy load the value before a change."""
+def _keep_old_values(watch: Watch, name: str) -> None:
+    """Let SQLAlchemy load the value of an attribute before it is changed."""
+    attribute = getattr(watch.model, name, None)
+    if not isinstance(attribute, InstrumentedAttribute):
+        known = [key for key in dir(watch.model) if not key.startswith("_")]
+        raise ConfigError(
+            f"{watch.name}: {watch.model.__name__} has no column {name!r}.{did_you_mean(name, known)}"
+        )
+    if not event.contains(attribute, "set", _nothing):
+        event.listen(attribute, "set", _nothing, active_history=True, propagate=True)
+
+
+def _nothing(target: Any, value: Any, old: Any, initiator: Any) -> None:
+    """To listen is enough."""
 
 
 # --- what a transaction holds ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """A change in a savepoint (or the transaction itself)."""
+
+    within: SessionTransaction | None
+    change: Change | BulkStatement
+    beside: bool = False
+    """Whether something changed beside the fields that somebody wants."""
 
 
 @dataclass
 class _Held:
     """What the running transaction of a session holds for us."""
 
-    changes: list[tuple[SessionTransaction | None, Change | BulkStatement]] = field(default_factory=list)
+    seen: list[_Seen] = field(default_factory=list)
     calls: list[tuple[SessionTransaction | None, str]] = field(default_factory=list)
+    announced: SessionTransaction | None = None
     committing: bool = False
     committed: bool = False
+    failed: str = ""
 
 
 _HELD: Final = "flask_linkback.held"
@@ -157,7 +207,7 @@ def _held(session: Session) -> _Held:
     return held
 
 
-def _tag(session: Session) -> SessionTransaction | None:
+def _innermost(session: Session) -> SessionTransaction | None:
     return session.get_nested_transaction() or session.get_transaction()
 
 
@@ -171,145 +221,241 @@ def _is_within(transaction: SessionTransaction | None, outer: SessionTransaction
 
 def note_call(session: Session, name: str) -> None:
     """Remember that an explicit call wrote rows: should nobody commit them, its name is logged."""
-    _held(session).calls.append((_tag(session), name))
+    _held(session).calls.append((_innermost(session), name))
 
 
 def _watches() -> Watches | None:
     site = find_site()
-    watches = site.get(Watches) if site is not None else None
-    return watches or None
+    return (site.get(Watches) or None) if site is not None else None
 
 
-# --- the events of a session -------------------------------------------------------------------------
+# --- collecting --------------------------------------------------------------------------------------
+
+
+def _before_flush(session: Session, context: UOWTransaction, instances: Any) -> None:
+    watches = _watches()
+    if watches is None:
+        return
+    for obj in session.deleted:
+        for name in _wanted(watches.of(type(obj))):
+            try:
+                getattr(obj, name)  # it may be expired, and cannot be loaded once it is gone
+            except ObjectDeletedError:
+                break
 
 
 def _after_flush(session: Session, context: UOWTransaction) -> None:
     watches = _watches()
     if watches is None:
         return
-    found = list(_flushed(session, watches))
-    if not found:
-        return
-    held = _held(session)
-    tag = _tag(session)
-    held.changes.extend((tag, change) for change in found)
-    if held.committing:
-        _hand_on(session, watches)
+    found = list(_flushed(session, context, watches))
+    if found:
+        _held(session).seen += found
 
 
-def _flushed(session: Session, watches: Watches) -> Iterator[Change]:
+def _after_flush_postexec(session: Session, context: UOWTransaction) -> None:
+    held: _Held | None = session.info.get(_HELD)
+    watches = _watches() if held is not None and held.committing else None
+    if held is not None and watches is not None:
+        _hand_on(session, held, watches)
+
+
+def _flushed(session: Session, context: UOWTransaction, watches: Watches) -> Iterator[_Seen]:
+    within = _innermost(session)
     for obj in session.new:
-        if watches.of(type(obj)):
-            fields = {name: (None, getattr(obj, name)) for name in _wanted(watches, obj)}
-            yield Change(kind=Kind.created, obj=obj, fields=fields)
+        if watching := watches.of(type(obj)):
+            fields = {name: (None, getattr(obj, name)) for name in _wanted(watching)}
+            yield _Seen(within=within, change=Change(kind=Kind.created, obj=obj, fields=fields))
     for obj in session.dirty:
-        watching = watches.of(type(obj))
-        if watching and session.is_modified(obj, include_collections=False):
-            yield Change(kind=Kind.updated, obj=obj, fields=_changed(watches, obj))
+        if watching := watches.of(type(obj)):
+            state: InstanceState[Any] = sa.inspect(obj)
+            if context.is_deleted(state):  # type: ignore[no-untyped-call]  # an orphan
+                yield _Seen(within=within, change=_deleted(obj, state, watching))
+                continue
+            fields, beside = _updated(state, _wanted(watching))
+            if fields or beside:
+                change = Change(kind=Kind.updated, obj=obj, fields=fields)
+                yield _Seen(within=within, change=change, beside=beside)
     for obj in session.deleted:
-        if watches.of(type(obj)):
-            state = sa.inspect(obj)
-            fields = {name: (state.dict.get(name), None) for name in _wanted(watches, obj)}
-            yield Change(kind=Kind.deleted, obj=obj, fields=fields)
+        if watching := watches.of(type(obj)):
+            yield _Seen(within=within, change=_deleted(obj, sa.inspect(obj), watching))
 
 
-def _wanted(watches: Watches, obj: Any) -> list[str]:
-    return list(dict.fromkeys(name for watch in watches.of(type(obj)) for name in watch.fields))
+def _wanted(watching: Sequence[Watch]) -> list[str]:
+    return list(dict.fromkeys(name for watch in watching for name in watch.fields))
 
 
-def _changed(watches: Watches, obj: Any) -> dict[str, tuple[Any, Any]]:
+def _deleted(obj: Any, state: InstanceState[Any], watching: Sequence[Watch]) -> Change:
     fields = {}
-    attributes = sa.inspect(obj).attrs
-    for name in _wanted(watches, obj):
-        history = attributes[name].history
-        if history.has_changes():
-            old = history.deleted[0] if history.deleted else None
-            new = history.added[0] if history.added else None
-            fields[name] = (old, new)
-    return fields
+    for name in _wanted(watching):
+        history = state.attrs[name].history
+        fields[name] = (next(iter(history.deleted or history.unchanged or ()), None), None)
+    return Change(kind=Kind.deleted, obj=obj, fields=fields)
+
+
+def _updated(state: InstanceState[Any], wanted: Sequence[str]) -> tuple[dict[str, tuple[Any, Any]], bool]:
+    """Return old and new values of the wanted columns, and whether something else changed.
+
+    Collections do not count: what is in them has rows of its own.
+    """
+    fields, beside = {}, False
+    collections = {each.key for each in state.mapper.relationships if each.uselist}
+    for attribute in state.attrs:
+        if attribute.key in collections or not attribute.history.has_changes():
+            continue
+        if attribute.key in wanted:
+            _, _, before = attribute.history
+            new = attribute.value
+            # what is changed in place is its own old value
+            fields[attribute.key] = (before[0] if before and before[0] is not new else None, new)
+        else:
+            beside = True
+    return fields, beside
+
+
+def _do_orm_execute(state: ORMExecuteState) -> Any:
+    kind = next((kind for flag, kind in _BULK_KINDS.items() if getattr(state, flag)), None)
+    mapper = state.bind_mapper
+    watches = _watches() if kind is not None and mapper is not None else None
+    if watches is None or kind is None or mapper is None:
+        return None
+    name = mapper.class_.__name__
+    watching = watches.of(mapper.class_)
+    for watch in watching:
+        if watch.bulk is BulkPolicy.error:
+            raise BulkRefused(f"{watch.name} does not see bulk statements: change {name} objects.")
+        if watch.bulk is BulkPolicy.warning:
+            logger.warning("%s does not see a bulk statement on %s.", watch.name, name)
+    if not any(watch.bulk is BulkPolicy.event for watch in watching):
+        return None
+    result = state.invoke_statement()  # a statement that fails changed nothing
+    session = state.session
+    bulk = BulkStatement(
+        kind=kind, model=mapper.class_, statement=state.statement, parameters=state.parameters
+    )
+    held = _held(session)
+    held.seen.append(_Seen(within=_innermost(session), change=bulk))
+    if held.committing:
+        _hand_on(session, held, watches)
+    return result
+
+
+_BULK_KINDS: Final = {"is_insert": Kind.created, "is_update": Kind.updated, "is_delete": Kind.deleted}
 
 
 def _after_soft_rollback(session: Session, previous: SessionTransaction) -> None:
     held: _Held | None = session.info.get(_HELD)
     if held is not None:
-        held.changes = [each for each in held.changes if not _is_within(each[0], previous)]
-        if previous.nested:  # the outermost end tells of the others
-            held.calls = [each for each in held.calls if not _is_within(each[0], previous)]
+        held.seen = [each for each in held.seen if not _is_within(each.within, previous)]
+        if previous.nested:  # of the others the outermost end tells
+            held.calls = [call for call in held.calls if not _is_within(call[0], previous)]
+
+
+# --- handing on --------------------------------------------------------------------------------------
 
 
 def _before_commit(session: Session) -> None:
     watches = _watches()
-    if watches is None or session.in_nested_transaction():
+    if watches is None:
+        return
+    held = _held(session)
+    if held.failed:
+        raise LinkbackError(f"{held.failed} raised in this transaction: it must be rolled back.")
+    savepoint = session.get_nested_transaction()
+    if savepoint is not None and held.announced is not savepoint:
+        # Whose commit this is the event does not say. When the transaction is committed over an open
+        # savepoint, it announces itself, and then the savepoint does: the same one twice.
+        held.announced = savepoint
         return
     session.flush()
-    _hand_on(session, watches)
-    _held(session).committing = True
+    _hand_on(session, held, watches)
+    held.committing = True
 
 
-def _hand_on(session: Session, watches: Watches) -> None:
+def _hand_on(session: Session, held: _Held, watches: Watches) -> None:
     """Give the coalesced changes to their watchers, and what these cause, too."""
-    held = _held(session)
     for _ in range(_ROUNDS):
-        if not held.changes:
+        changes = _coalesced(held.seen)
+        held.seen = []
+        if not changes:
             return
-        changes = _coalesced([change for _, change in held.changes])
-        held.changes = []
-        by_watch: dict[int, tuple[Watch, list[Change | BulkStatement]]] = {}
-        for change in changes:
-            for watch in watches.of(_class(change)):
-                if _concerns(watch, change):
-                    by_watch.setdefault(id(watch), (watch, []))[1].append(change)
-        for watch, its_changes in by_watch.values():
-            try:
-                watch.callback(session, its_changes)
-            except Exception as error:
-                error.add_note(f"Raised for {watch.name}; so the commit fails.")
-                raise
+        told: dict[int, tuple[Watch, list[Change | BulkStatement]]] = {}
+        for seen in changes:
+            change = seen.change
+            cls = change.model if isinstance(change, BulkStatement) else type(change.obj)
+            for watch in watches.of(cls):
+                for its_change in _for(watch, seen):
+                    told.setdefault(id(watch), (watch, []))[1].append(its_change)
+        for watch, its_changes in told.values():
+            _call(session, held, watch, its_changes)
         if not held.committing:
             session.flush()
     raise LinkbackError(f"Watchers changed watched objects {_ROUNDS} times over in one commit.")
 
 
-def _class(change: Change | BulkStatement) -> type[Any]:
-    return change.model if isinstance(change, BulkStatement) else type(change.obj)
+def _call(session: Session, held: _Held, watch: Watch, changes: Sequence[Change | BulkStatement]) -> None:
+    try:
+        if watch.on_error is None:
+            watch.callback(session, changes)
+            return
+        try:
+            with session.begin_nested():
+                watch.callback(session, changes)
+        except Exception as error:
+            logger.exception("%s raised.", watch.name)
+            watch.on_error(session, changes, error)
+    except Exception as error:
+        held.failed = watch.name  # what others wrote must not be committed alone
+        error.add_note(f"Raised for {watch.name}; so the commit fails.")
+        raise
 
 
-def _concerns(watch: Watch, change: Change | BulkStatement) -> bool:
+def _for(watch: Watch, seen: _Seen) -> Iterator[Change | BulkStatement]:
+    """What one watch is told of a change: its own fields, or nothing."""
+    change = seen.change
     if isinstance(change, BulkStatement):
-        return watch.bulk is BulkPolicy.event
-    if change.kind is not Kind.updated or not watch.fields:
-        return True
-    return any(name in change.fields for name in watch.fields)
+        if watch.bulk is BulkPolicy.event:
+            yield change
+        return
+    fields = {name: change.fields[name] for name in watch.fields if name in change.fields}
+    if change.kind is not Kind.updated or fields or not watch.fields:
+        yield replace(change, fields=fields)
 
 
-def _coalesced(changes: Sequence[Change | BulkStatement]) -> list[Change | BulkStatement]:
+def _coalesced(flushed: Sequence[_Seen]) -> list[_Seen]:
     """One change for each object: what the transaction did to it as a whole."""
-    whole: dict[int, Change | BulkStatement | None] = {}
-    for change in changes:
-        if isinstance(change, BulkStatement):
-            whole[id(change)] = change
-            continue
-        before = whole.get(id(change.obj))
-        if isinstance(before, Change):
-            whole[id(change.obj)] = _merged(before, change)
+    whole: dict[int, _Seen | None] = {}
+    for seen in flushed:
+        what = seen.change
+        if isinstance(what, BulkStatement):
+            whole[id(what)] = seen
         else:
-            whole[id(change.obj)] = change
-    return [change for change in whole.values() if change is not None]
+            before = whole.get(id(what.obj))
+            whole[id(what.obj)] = seen if before is None else _merged(before, seen)
+    return [seen for seen in whole.values() if seen is not None]
 
 
-def _merged(first: Change, second: Change) -> Change | None:
-    if first.kind is Kind.created and second.kind is Kind.deleted:
+def _merged(first: _Seen, second: _Seen) -> _Seen | None:
+    before, after = first.change, second.change
+    assert isinstance(before, Change)
+    assert isinstance(after, Change)
+    if before.kind is Kind.created and after.kind is Kind.deleted:
         return None
-    fields = dict(first.fields)
-    for name, (old, new) in second.fields.items():
+    kind = Kind.created if before.kind is Kind.created else after.kind
+    if before.kind is Kind.deleted:  # and came back
+        kind = Kind.updated
+    fields = dict(before.fields)
+    for name, (old, new) in after.fields.items():
         fields[name] = (fields[name][0] if name in fields else old, new)
-    kind = Kind.created if first.kind is Kind.created else second.kind
+    beside = first.beside or second.beside
     if kind is Kind.updated:
-        changed = {name: pair for name, pair in fields.items() if pair[0] != pair[1]}
-        if fields and not changed:
+        fields = {name: (old, new) for name, (old, new) in fields.items() if old != new}
+        if not (fields or beside):
             return None
-        fields = changed
-    return Change(kind=kind, obj=second.obj, fields=fields)
+    return _Seen(within=second.within, change=replace(after, kind=kind, fields=fields), beside=beside)
+
+
+# --- the end of a transaction ------------------------------------------------------------------------
 
 
 def _after_commit(session: Session) -> None:
@@ -326,37 +472,17 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
         logger.warning("What %s wrote was not committed: call db.session.commit().", names)
 
 
-_BULK_KINDS: Final = {"is_insert": Kind.created, "is_update": Kind.updated, "is_delete": Kind.deleted}
-
-
-def _do_orm_execute(state: ORMExecuteState) -> None:
-    kind = next((kind for flag, kind in _BULK_KINDS.items() if getattr(state, flag)), None)
-    mapper = state.bind_mapper
-    watches = _watches() if kind is not None and mapper is not None else None
-    if watches is None or kind is None or mapper is None:
-        return
-    for watch in watches.of(mapper.class_):
-        name = mapper.class_.__name__
-        match watch.bulk:
-            case BulkPolicy.error:
-                raise BulkRefused(f"{watch.name} does not see bulk statements: change {name} objects.")
-            case BulkPolicy.warning:
-                logger.warning("%s does not see a bulk statement on %s.", watch.name, name)
-            case BulkPolicy.event:
-                statement = BulkStatement(kind=kind, model=mapper.class_, statement=state.statement)
-                _held(state.session).changes.append((_tag(state.session), statement))
-                break
-
-
 def _after_begin(session: Session, transaction: SessionTransaction, connection: sa.Connection) -> None:
     site = find_site()
     if site is not None:
         site.give_keys()
 
 
-_EVENTS: Final[Mapping[str, Callable[..., None]]] = {
+_EVENTS: Final[Mapping[str, Callable[..., Any]]] = {
     "after_begin": _after_begin,
+    "before_flush": _before_flush,
     "after_flush": _after_flush,
+    "after_flush_postexec": _after_flush_postexec,
     "after_soft_rollback": _after_soft_rollback,
     "before_commit": _before_commit,
     "after_commit": _after_commit,

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from ..models import Job, JobState, Worker
 from ..site import Site
+from .jobs import clock
 
 __all__ = ["health"]
 
@@ -18,8 +19,8 @@ SEEN_SECONDS = 60
 
 def health(site: Site) -> dict[str, Any]:
     """Return jobs by state, the age of the oldest due job in seconds, and the workers seen lately."""
-    now = site.now()
     with site.new_session() as session:
+        now = clock(session, site)
         counts = {state.value: 0 for state in JobState}
         for state, count in session.execute(sa.select(Job.state, sa.func.count()).group_by(Job.state)):
             counts[state.value] = count

@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import enum
+import json
+import uuid
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from ..errors import ConfigError
 from ..models import Attempt, Job, JobState
-from ..site import current_site
+from ..site import Site, current_site
 from .retry import next_due
 
 __all__ = [
     "ADDED",
     "CHANNEL",
+    "LEASE_SECONDS",
     "AttemptMade",
     "Claim",
     "Finished",
     "NewJob",
     "Outcome",
+    "Turn",
     "Verdict",
     "add",
+    "add_dead",
     "add_once",
+    "again",
+    "clock",
     "dead",
     "done",
     "later",
-    "again",
     "reclaim",
     "renew",
     "replay",
@@ -40,20 +48,45 @@ __all__ = [
 CHANNEL: Final = "flask_linkback"
 """The PostgreSQL channel that wakes workers."""
 ADDED: Final = "flask_linkback.added"
-"""The mark in ``session.info`` of a transaction that added jobs."""
+"""The mark in ``session.info`` of a transaction that made jobs due."""
+LEASE_SECONDS: Final = 30.0
+"""How long a claim holds without being renewed."""
 
 _job: Final = Job.__table__
-_columns: Final = (
-    _job.c.id,
-    _job.c.kind,
-    _job.c.payload,
-    _job.c.host,
-    _job.c.key,
-    _job.c.attempts,
-    _job.c.listener_id,
-    _job.c.event_id,
-    _job.c.created_at,
-)
+_BOTH_STATES: Final = sa.text("state IN ('pending', 'running')")
+"""The condition of the partial index, letter by letter: without it SQLite does not use the index."""
+
+
+def _dialect(session: Session) -> str:
+    return session.get_bind(clause=sa.insert(_job)).dialect.name
+
+
+# --- the clock ---------------------------------------------------------------------------------------
+
+_SAME_SECONDS: Final = 0.005
+"""Clocks that differ by less count as one."""
+
+
+def _machine_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def clock(session: Session, site: Site) -> datetime:
+    """Return the time: the site's, put right by as much as this machine's differs from the server's.
+
+    Workers on several machines so agree about what is due and whose lease has ended. SQLite has no
+    clock but the machine's.
+    """
+    now = site.now()
+    if _dialect(session) != "postgresql":
+        return now
+    asked = _machine_clock()
+    told = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    travel = (_machine_clock() - asked) / 2
+    offset = told - (asked + travel)
+    if abs(offset) <= travel + timedelta(seconds=_SAME_SECONDS):
+        return now
+    return now + offset  # type: ignore[no-any-return]
 
 
 # --- adding ------------------------------------------------------------------------------------------
@@ -78,52 +111,86 @@ class NewJob:
 def add(session: Session, jobs: Iterable[NewJob]) -> int:
     """Write jobs in the session's transaction and return their number; they live and die with it."""
     now = current_site().now()
-    rows = [
-        {
-            "kind": job.kind,
-            "state": JobState.pending,
-            "due_at": job.due_at or now,
-            "host": job.host,
-            "key": job.key,
-            "payload": job.payload,
-            "listener_id": job.listener_id,
-            "event_id": job.event_id,
-            "created_at": now,
-            "attempts": 0,
-            "reason": "",
-        }
-        for job in jobs
-    ]
-    if rows:
-        session.execute(_insert(session), rows)
-        session.info[ADDED] = True
-    return len(rows)
+    due: list[dict[str, Any]] = []
+    scheduled: list[dict[str, Any]] = []
+    for job in jobs:
+        row = _row(job, now, JobState.pending)
+        if job.due_at is None or job.due_at <= now:
+            due.append(row)
+        else:
+            scheduled.append(row)
+    for rows, at_once in ((due, True), (scheduled, False)):
+        if rows:
+            session.execute(_insert(session, at_once=at_once), rows).close()
+            session.info[ADDED] = True
+    return len(due) + len(scheduled)
 
 
-def _insert(session: Session) -> Any:
-    statement = sa.insert(_job)
-    if session.get_bind(clause=statement).dialect.name == "postgresql":
-        # sent with the commit, and not at all by a rollback; no round trip of its own
-        statement = statement.returning(sa.func.pg_notify(CHANNEL, ""))
-    return statement
+def add_dead(session: Session, job: NewJob, reason: str) -> None:
+    """Write a job that could not be made in full, to be seen and replayed by a person."""
+    now = current_site().now()
+    row = {**_row(job, now, JobState.dead), "reason": _text(reason), "finished_at": now}
+    session.execute(sa.insert(_job).values(due_at=sa.bindparam("due")), [row])
+
+
+def _row(job: NewJob, now: datetime, state: JobState) -> dict[str, Any]:
+    return {
+        "kind": job.kind,
+        "state": state,
+        "due": job.due_at or now,
+        "host": job.host,
+        "key": job.key,
+        "payload": job.payload,
+        "listener_id": job.listener_id,
+        "event_id": job.event_id,
+        "created_at": now,
+        "attempts": 0,
+        "reason": "",
+    }
+
+
+def _insert(session: Session, *, at_once: bool) -> Any:
+    due: Any = sa.bindparam("due", type_=_job.c.due_at.type)
+    if _dialect(session) != "postgresql":
+        return sa.insert(_job).values(due_at=due)
+    if at_once:
+        # the clock of this machine may be fast; what is due now must not wait for that
+        due = sa.func.least(due, sa.func.now())
+    # the notification is sent with the commit, and not at all by a rollback; no round trip of its own
+    return sa.insert(_job).values(due_at=due).returning(sa.func.pg_notify(CHANNEL, ""))
 
 
 def add_once(session: Session, job: NewJob) -> bool:
     """Write a job unless one of its kind and key waits already; say whether it was written.
 
     The waiting job is locked until the transaction ends, so that it starts after what the caller
-    wrote is visible. Call it after the caller's own write, which on SQLite is the lock.
+    wrote is visible. Two callers at the same time may write one each: handlers bear a repeat.
     """
+    _take_write_lock(session)
     waiting = (
         sa.select(_job.c.id)
         .where(_job.c.key == job.key, _job.c.state == JobState.pending, _job.c.kind == job.kind)
         .limit(1)
+        # a row that a worker claims just now is passed over: it may have read what it needed already
         .with_for_update(read=True, skip_locked=True)
     )
-    if session.execute(waiting).first() is not None:
-        return False
-    add(session, [job])
-    return True
+    if session.execute(waiting).first() is None:
+        add(session, [job])
+        return True
+    _made_due(session)  # a worker that passed over the locked row is to look again
+    return False
+
+
+def _take_write_lock(session: Session) -> None:
+    """On SQLite, become the one writer; elsewhere rows are locked one by one."""
+    if _dialect(session) == "sqlite":
+        session.execute(sa.update(_job).where(_job.c.id.is_(None)).values(reason=""))
+
+
+def _made_due(session: Session) -> None:
+    session.info[ADDED] = True
+    if _dialect(session) == "postgresql":
+        session.execute(sa.select(sa.func.pg_notify(CHANNEL, ""))).close()
 
 
 # --- outcomes ----------------------------------------------------------------------------------------
@@ -220,11 +287,20 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A claim and what became of it."""
+    """A claim and what became of it; ``at`` says when, if it was not just now."""
 
     claim: Claim
     outcome: Outcome
-    at: datetime
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What a turn brought: claims in the order of their ids, and when the next job will be due."""
+
+    claims: Sequence[Claim] = ()
+    next_due: datetime | None = None
+    """None when no other job waits, or when there are probably more that are due now."""
 
 
 def turn(
@@ -232,123 +308,218 @@ def turn(
     *,
     now: datetime,
     schedule: Sequence[float],
-    finished: Iterable[Finished] = (),
+    finished: Sequence[Finished] = (),
     want: int = 0,
-    token: str = "",
-    lease_seconds: float = 30.0,
+    lease_seconds: float = LEASE_SECONDS,
     without_hosts: Collection[str] = (),
-) -> list[Claim]:
+) -> Turn:
     """Settle what finished and claim up to ``want`` due jobs, in one transaction.
 
     What is settled must carry the token of its claim; a claim that was lost is left alone. Claimed
     jobs are running until their lease ends. The session is committed.
     """
-    _settle(session, finished, schedule)
-    claims: list[Claim] = []
+    try:
+        _settle(session, finished, now, schedule)
+    except (OperationalError, InterfaceError, PoolTimeout):
+        raise  # the database is away or busy: all of it is tried again
+    except Exception:  # drivers raise what they like at values that they cannot write
+        session.rollback()
+        _settle_apart(session, finished, now, schedule)
+    found = Turn()
     if want > 0:
-        lease = now + timedelta(seconds=lease_seconds)
-        rows = _claim(session, now, lease, want, token, without_hosts)
-        claims = [
-            Claim(
-                **{**row._mapping, "payload": row.payload or {}},
-                token=token,
-                attempts_allowed=len(schedule),
-            )
-            for row in rows
-        ]
+        # an idle worker only reads; on SQLite it so takes no write lock
+        due_at = None if finished else _next_due(session, without_hosts)
+        if finished or (due_at is not None and due_at <= now):
+            found = _claim(session, now, want, lease_seconds, without_hosts, len(schedule))
+        else:
+            found = Turn(next_due=due_at)
     session.commit()
-    # RETURNING promises no order
-    return sorted(claims, key=lambda claim: claim.id)
+    return found
+
+
+def _waiting(columns: Sequence[Any], without_hosts: Collection[str]) -> sa.Select[Any]:
+    """Select from the jobs that wait, those that are due first first."""
+    waiting = (
+        sa.select(*columns)
+        .where(_job.c.state == sa.literal_column("'pending'"), _BOTH_STATES)
+        .order_by(_job.c.due_at, _job.c.id)
+    )
+    return waiting.where(_job.c.host.not_in(without_hosts)) if without_hosts else waiting
+
+
+def _next_due(session: Session, without_hosts: Collection[str]) -> datetime | None:
+    return cast("datetime | None", session.scalar(_waiting([_job.c.due_at], without_hosts).limit(1)))
+
+
+_COLUMNS: Final = (
+    _job.c.id,
+    _job.c.kind,
+    # decoded here, so that one row that cannot be decoded does not spoil the others
+    sa.type_coerce(_job.c.payload, sa.Text()).label("payload"),
+    _job.c.host,
+    _job.c.key,
+    _job.c.attempts,
+    _job.c.listener_id,
+    _job.c.event_id,
+    _job.c.created_at,
+)
 
 
 def _claim(
-    session: Session, now: datetime, lease: datetime, want: int, token: str, without_hosts: Collection[str]
-) -> Sequence[sa.Row[Any]]:
-    due = (
-        sa.select(_job.c.id)
-        .where(_job.c.state == sa.literal_column("'pending'"), _job.c.due_at <= now)
-        .order_by(_job.c.due_at, _job.c.id)
-        .limit(want)
-    )
-    if without_hosts:
-        due = due.where(_job.c.host.not_in(without_hosts))
+    session: Session,
+    now: datetime,
+    want: int,
+    lease_seconds: float,
+    without_hosts: Collection[str],
+    attempts_allowed: int,
+) -> Turn:
+    token = uuid.uuid4().hex
+    due = _waiting([_job.c.id], without_hosts).where(_job.c.due_at <= now).limit(want)
     claim = (
         sa.update(_job)
-        .values(state=JobState.running, token=token, due_at=lease, attempts=_job.c.attempts + 1)
-        .returning(*_columns)
+        .where(_locked(session, due))
+        .values(
+            state=JobState.running,
+            token=token,
+            due_at=now + timedelta(seconds=lease_seconds),
+            attempts=_job.c.attempts + 1,
+        )
+        .returning(*_COLUMNS)
     )
-    match session.get_bind(clause=claim).dialect.name:
+    rows = session.execute(claim, execution_options={"synchronize_session": False}).all()
+    claims: list[Claim] = []
+    for row in rows:
+        values = {**row._mapping, "token": token, "attempts_allowed": attempts_allowed}
+        try:
+            claims.append(Claim(**{**values, "payload": _payload(row.payload)}))
+        except ValueError as error:
+            spoilt = Finished(
+                claim=Claim(**{**values, "payload": {}}), outcome=dead(f"Its payload is broken: {error}")
+            )
+            session.execute(_SETTLE, _settled(spoilt, now, ()))
+    claims.sort(key=lambda claim: claim.id)  # RETURNING promises no order
+    return Turn(claims=claims, next_due=_next_due(session, without_hosts) if len(rows) < want else None)
+
+
+def _payload(stored: Any) -> dict[str, Any]:
+    """Some drivers decode JSON on their own."""
+    payload = json.loads(stored) if isinstance(stored, str | bytes) else stored
+    if payload is None:
+        return {}
+    if not isinstance(payload, dict):
+        raise ValueError("it is no object")
+    return payload
+
+
+def _locked(session: Session, ids: sa.Select[Any]) -> sa.ColumnElement[bool]:
+    """The condition that a job is among those selected, and nobody else's just now."""
+    match _dialect(session):
         case "postgresql":
             # an array is made once; a bare sub-select may be planned to run, and lock, more often
-            picked = sa.func.array(due.with_for_update(skip_locked=True).scalar_subquery())
-            claim = claim.where(_job.c.id == sa.any_(picked))
+            picked = sa.func.array(ids.with_for_update(skip_locked=True).scalar_subquery())
+            return _job.c.id == sa.any_(picked)
         case "sqlite":
-            # look first: an idle worker takes no write lock
-            if session.execute(due.limit(1)).first() is None:
-                return []
-            claim = claim.where(_job.c.id.in_(due))
+            return _job.c.id.in_(ids)
         case other:
             raise ConfigError(f"The outbox works on SQLite and PostgreSQL, not yet on {other}.")
-    return session.execute(claim, execution_options={"synchronize_session": False}).all()
 
 
-def _settle(session: Session, finished: Iterable[Finished], schedule: Sequence[float]) -> None:
-    by_token: dict[tuple[str, str], list[Finished]] = {}
-    attempts: list[dict[str, Any]] = []
+_SETTLE: Final = (
+    sa.update(_job)
+    .where(_job.c.id == sa.bindparam("claim_id"), _job.c.token == sa.bindparam("claim_token"))
+    .values(
+        {
+            name: sa.bindparam(f"new_{name}", type_=_job.c[name].type)
+            for name in ("state", "token", "due_at", "attempts", "reason", "finished_at")
+        }
+    )
+)
+
+
+def _settle(session: Session, finished: Sequence[Finished], now: datetime, schedule: Sequence[float]) -> None:
+    if not finished:
+        return
+    rows = [_settled(each, now, schedule) for each in finished]
+    attempts = [_attempt(each) for each in finished]
+    if session.execute(_SETTLE, rows).rowcount != len(rows):  # type: ignore[attr-defined]
+        # some claims were lost, or the driver does not count: one by one, to see which
+        session.rollback()
+        ours = [session.execute(_SETTLE, row).rowcount for row in rows]  # type: ignore[attr-defined]
+        attempts = [attempt for attempt, settled in zip(attempts, ours, strict=True) if settled]
+    seen = [attempt for attempt in attempts if attempt is not None]
+    if seen:
+        session.execute(sa.insert(Attempt.__table__), seen)
+
+
+def _settle_apart(
+    session: Session, finished: Sequence[Finished], now: datetime, schedule: Sequence[float]
+) -> None:
+    """Settle each on its own, and without what cannot be written."""
     for each in finished:
-        claim, outcome = each.claim, each.outcome
-        if outcome.verdict is Verdict.done and not outcome.reason:
-            by_token.setdefault(("done", claim.token), []).append(each)
-        else:
-            values = _settled_values(each, schedule)
-            session.execute(
-                sa.update(_job).where(_job.c.id == claim.id, _job.c.token == claim.token).values(values)
-            )
-        if outcome.attempt is not None:
-            attempts.append(
-                {"job_id": claim.id, "number": claim.attempts, **_attempt_values(outcome.attempt)}
-            )
-    for (_, token), several in by_token.items():
-        session.execute(
-            sa.update(_job)
-            .where(_job.c.id.in_([each.claim.id for each in several]), _job.c.token == token)
-            .values(state=JobState.done, token=None, finished_at=several[-1].at)
-        )
-    if attempts:
-        session.execute(sa.insert(Attempt.__table__), attempts)
+        try:
+            _settle(session, [each], now, schedule)
+            session.commit()
+        except (OperationalError, InterfaceError, PoolTimeout):
+            raise
+        except Exception as why:
+            session.rollback()
+            reason = f"{each.outcome.verdict.value}, but the rest cannot be written: {type(why).__name__}"
+            bare = replace(each.outcome, reason=reason, seconds=None, attempt=None)
+            _settle(session, [replace(each, outcome=bare)], now, schedule)
+            session.commit()
 
 
-def _attempt_values(attempt: AttemptMade) -> dict[str, Any]:
-    return {name: getattr(attempt, name) for name in AttemptMade.__dataclass_fields__}
-
-
-def _settled_values(each: Finished, schedule: Sequence[float]) -> dict[str, Any]:
-    claim, outcome = each.claim, each.outcome
-    ended = {"token": None, "finished_at": each.at, "reason": outcome.reason}
+def _settled(each: Finished, now: datetime, schedule: Sequence[float]) -> dict[str, Any]:
+    claim, outcome, now = each.claim, each.outcome, each.at or now
+    row: dict[str, Any] = {
+        "claim_id": claim.id,
+        "claim_token": claim.token,
+        "new_token": None,
+        "new_attempts": claim.attempts,
+        "new_reason": _text(outcome.reason),
+        "new_due_at": now,
+        "new_finished_at": now,
+    }
+    due_at: datetime | None = None
     match outcome.verdict:
         case Verdict.done:
-            return {"state": JobState.done, **ended}
-        case Verdict.dead:
-            return {"state": JobState.dead, **ended}
+            row["new_state"] = JobState.done
+            return row
         case Verdict.later:
-            due_at = each.at + timedelta(seconds=outcome.seconds or 0)
-            return {
-                "state": JobState.pending,
-                "token": None,
-                "due_at": due_at,
-                "attempts": claim.attempts - 1,
-                "reason": outcome.reason,
-            }
-    due = next_due(
-        each.at,
-        claim.attempts,
-        schedule,
-        retry_after=outcome.seconds,
-        overloaded=outcome.overloaded,
-    )
-    if due is None:
-        return {"state": JobState.dead, **ended}
-    return {"state": JobState.pending, "token": None, "due_at": due, "reason": outcome.reason}
+            row["new_attempts"] = claim.attempts - 1
+            due_at = now + timedelta(seconds=outcome.seconds or 0)
+        case Verdict.again:
+            due_at = next_due(
+                now,
+                claim.attempts,
+                schedule,
+                retry_after=outcome.seconds,
+                overloaded=outcome.overloaded,
+            )
+    if due_at is None:
+        row["new_state"] = JobState.dead
+    else:
+        row |= {"new_state": JobState.pending, "new_due_at": due_at, "new_finished_at": None}
+    return row
+
+
+def _attempt(each: Finished) -> dict[str, Any] | None:
+    attempt = each.outcome.attempt
+    if attempt is None:
+        return None
+    row: dict[str, Any] = {"job_id": each.claim.id, "number": each.claim.attempts}
+    for name in AttemptMade.__dataclass_fields__:
+        value = getattr(attempt, name)
+        row[name] = _text(value) if isinstance(value, str) else value
+    return row
+
+
+def _text(text: str) -> str:
+    """What a stranger said, without what PostgreSQL cannot keep."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+# --- leases ------------------------------------------------------------------------------------------
 
 
 def renew(session: Session, claims: Iterable[Claim], until: datetime) -> None:
@@ -367,21 +538,20 @@ def reclaim(session: Session, now: datetime, attempts_allowed: int) -> int:
     A job whose worker never came back from the last allowed attempt is dead: it may be what kills
     workers.
     """
-    expired = sa.and_(_job.c.state == sa.literal_column("'running'"), _job.c.due_at < now)
-    if session.execute(sa.select(_job.c.id).where(expired).limit(1)).first() is None:
-        session.rollback()
-        return 0
-    reason = "The worker vanished during the last attempt."
-    session.execute(
-        sa.update(_job)
-        .where(expired, _job.c.attempts >= attempts_allowed)
-        .values(state=JobState.dead, token=None, finished_at=now, reason=reason)
+    expired = sa.select(_job.c.id).where(
+        _job.c.state == sa.literal_column("'running'"), _BOTH_STATES, _job.c.due_at < now
     )
-    result = session.execute(
-        sa.update(_job).where(expired).values(state=JobState.pending, token=None, due_at=now)
-    )
+    count = 0
+    if session.execute(expired.limit(1)).first() is not None:
+        reason = "The worker vanished during the last attempt."
+        last = expired.where(_job.c.attempts >= attempts_allowed)
+        dead = {"state": JobState.dead, "token": None, "finished_at": now, "reason": reason}
+        due = {"state": JobState.pending, "token": None, "due_at": now}
+        for ids, values in ((last, dead), (expired, due)):
+            taken = session.execute(sa.update(_job).where(_locked(session, ids)).values(values))
+            count += taken.rowcount  # type: ignore[attr-defined]
     session.commit()
-    return result.rowcount  # type: ignore[attr-defined,no-any-return]
+    return count
 
 
 def replay(session: Session, job_id: int) -> bool:
@@ -391,5 +561,7 @@ def replay(session: Session, job_id: int) -> bool:
         .where(_job.c.id == job_id, _job.c.state.in_((JobState.dead, JobState.done)))
         .values(state=JobState.pending, due_at=current_site().now(), attempts=0, finished_at=None, reason="")
     )
-    session.info[ADDED] = True
-    return bool(result.rowcount)  # type: ignore[attr-defined]
+    if not result.rowcount:  # type: ignore[attr-defined]
+        return False
+    _made_due(session)
+    return True

@@ -34,9 +34,10 @@ def next_due(
     """
     if attempts >= len(schedule):
         return None
-    wait = schedule[attempts] * (1 + _JITTER * chance())
+    wait = schedule[attempts]
     if overloaded:
-        wait = max(wait, PENALTY * (1 + _JITTER * chance()))
+        wait = max(wait, PENALTY)
+    wait *= 1 + _JITTER * chance()
     if retry_after is not None:
         wait = max(wait, min(max(retry_after, 1.0), LONGEST_WAIT))
     return now + timedelta(seconds=wait)
@@ -49,7 +50,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
-        return float(text[:12])
+        return float(text)
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):

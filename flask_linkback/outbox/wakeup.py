@@ -1,6 +1,6 @@
 """Wakeup: how a worker hears at once of jobs that somebody committed.
 
-In the process by an Event; from other processes by LISTEN on PostgreSQL and by watching
+In the process by a bell; from other processes by LISTEN on PostgreSQL and by watching
 ``PRAGMA data_version`` on SQLite. Polling is the safety net, for everything that these miss.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 import abc
 import contextlib
 import logging
-import select
+import queue
+import selectors
+import socket
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -25,31 +27,44 @@ logger = logging.getLogger("flask_linkback.outbox")
 
 DATA_VERSION_SECONDS: Final = 0.02
 """How often a change of an SQLite file is looked for; one look costs some ten microseconds."""
+_CHECK_SECONDS: Final = 60.0
+"""How often a quiet LISTEN connection is asked whether it still lives."""
 _RECONNECT_SECONDS: Final = 2.0
 
 
 class Bell:
-    """Rung by whoever committed a job in this process; heard by its worker."""
+    """Rung by whoever committed a job in this process; heard by its worker.
+
+    May be rung from a signal handler and while objects are collected: a SimpleQueue bears that, a
+    lock does not.
+    """
 
     def __init__(self) -> None:
-        self._event = threading.Event()
-        self._rung = False
+        self._queue: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        # what lies in the queue unheard: once is enough, also when nobody ever listens
+        self._lies = {True: False, False: False}
 
     def ring(self) -> None:
         """There are new jobs."""
-        self._rung = True
-        self._event.set()
+        self._put(True)
 
     def nudge(self) -> None:
         """There is something to look after, but no new job."""
-        self._event.set()
+        self._put(False)
+
+    def _put(self, ring: bool) -> None:
+        if not self._lies[ring]:
+            self._lies[ring] = True
+            self._queue.put(ring)
 
     def wait(self, seconds: float) -> bool:
         """Wait until rung or nudged, at most this long; say whether there are new jobs."""
-        self._event.wait(seconds)
-        self._event.clear()  # first, so that a ring from here on is heard next time
-        rung, self._rung = self._rung, False
-        return rung
+        try:
+            ring = self._queue.get(timeout=max(0.0, seconds))
+        except queue.Empty:
+            return False
+        self._lies[ring] = False  # before anything is looked at: a ring from here on lies there anew
+        return ring
 
 
 class Watcher(abc.ABC):
@@ -57,28 +72,31 @@ class Watcher(abc.ABC):
 
     def __init__(self, bell: Bell, name: str) -> None:
         self._bell = bell
-        self._stopped = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopped.set()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(5)
+        self._stopping.set()
+        self._thread.join(5)
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
+        lost = False
+        while not self._stopping.is_set():
             try:
-                self._watch()
+                for _ in self._watch():
+                    lost = False
             except Exception as error:  # drivers raise what they like when a server goes away
-                logger.warning("Lost the wake-up connection, polling goes on: %s", type(error).__name__)
-                self._stopped.wait(_RECONNECT_SECONDS)
+                if not lost and not self._stopping.is_set():
+                    logger.warning("Polling, for the wake-up connection is lost: %s", type(error).__name__)
+                lost = True
+                self._stopping.wait(_RECONNECT_SECONDS)
 
     @abc.abstractmethod
-    def _watch(self) -> None:
-        """Ring the bell until stopped; what it raises makes a new connection."""
+    def _watch(self) -> Iterator[None]:
+        """Ring the bell until stopped, and yield while all is well; what it raises makes a new connection."""
 
 
 class SqliteWatcher(Watcher):
@@ -89,23 +107,18 @@ class SqliteWatcher(Watcher):
         self._path = path
         self._uri = uri
 
-    def _watch(self) -> None:
+    def _watch(self) -> Iterator[None]:
         with contextlib.closing(sqlite3.connect(self._path, uri=self._uri, timeout=0)) as connection:
-            seen = self._version(connection)
-            while not self._stopped.wait(DATA_VERSION_SECONDS):
-                version = self._version(connection)
-                if version != seen:
-                    seen = version
-                    self._bell.ring()
-
-    @staticmethod
-    def _version(connection: sqlite3.Connection) -> int | None:
-        try:
-            return int(connection.execute("PRAGMA data_version").fetchone()[0])
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error) or "busy" in str(error):
-                return None  # somebody is committing: look again
-            raise
+            seen = None
+            while True:
+                with contextlib.suppress(sqlite3.OperationalError):  # somebody writes just now: look again
+                    version = connection.execute("PRAGMA data_version").fetchone()[0]
+                    if version != seen:
+                        seen = version
+                        self._bell.ring()
+                yield
+                if self._stopping.wait(DATA_VERSION_SECONDS):
+                    return
 
 
 class PostgresWatcher(Watcher):
@@ -114,16 +127,32 @@ class PostgresWatcher(Watcher):
     def __init__(self, bell: Bell, engine: sa.Engine) -> None:
         super().__init__(bell, "linkback-listen")
         self._engine = engine
+        self._stop_here, self._stop_there = socket.socketpair()
 
-    def _watch(self) -> None:
-        with self._connection() as connection:
+    def stop(self) -> None:
+        self._stopping.set()
+        self._stop_here.close()  # which the other end hears
+        self._thread.join(5)
+        if not self._thread.is_alive():
+            self._stop_there.close()
+
+    def _watch(self) -> Iterator[None]:
+        with self._connection() as connection, selectors.DefaultSelector() as selector:
             connection.rollback()
             connection.autocommit = True
+            if hasattr(connection, "add_notify_handler"):  # psycopg 3
+                connection.add_notify_handler(lambda _: self._bell.ring())
             cursor = connection.cursor()
             cursor.execute(f"LISTEN {CHANNEL}")
             self._bell.ring()  # whatever was committed before we listened
-            while not self._stopped.is_set():
-                if self._notified(connection):
+            selector.register(connection, selectors.EVENT_READ)
+            selector.register(self._stop_there, selectors.EVENT_READ)
+            while not self._stopping.is_set():
+                yield
+                selector.select(_CHECK_SECONDS)
+                cursor.execute("SELECT 1")  # takes in what the server told, or raises
+                if getattr(connection, "notifies", None) and not callable(connection.notifies):  # psycopg2
+                    connection.notifies.clear()
                     self._bell.ring()
 
     @contextlib.contextmanager
@@ -131,22 +160,11 @@ class PostgresWatcher(Watcher):
         """A connection of its own, beside the pool."""
         connection = self._engine.raw_connection()
         driver_connection = connection.driver_connection  # detached, it does not know it any more
-        connection.detach()
         try:
+            connection.detach()
             yield driver_connection
         finally:
             connection.close()
-
-    def _notified(self, connection: Any) -> bool:
-        """Wait up to a second; psycopg 3 and psycopg2 tell of notifications in their own ways."""
-        if hasattr(connection, "notifies") and callable(connection.notifies):
-            return any(True for _ in connection.notifies(timeout=1.0, stop_after=1))
-        if not select.select([connection], [], [], 1.0)[0]:
-            return False
-        connection.poll()
-        heard = bool(connection.notifies)
-        connection.notifies.clear()
-        return heard
 
 
 def watcher_for(engine: sa.Engine, bell: Bell) -> Watcher | None:

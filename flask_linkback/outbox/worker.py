@@ -1,6 +1,6 @@
 """Worker: claims jobs, lets threads do them, settles what they finished.
 
-One coordinator talks to the database, in merged transactions; a number of sender threads call the
+One coordinator talks to the database, in merged transactions; a number of threads call the
 handlers. Between two looks nothing here holds the application, so that it can be collected.
 """
 
@@ -11,128 +11,55 @@ import contextlib
 import logging
 import os
 import platform
-import queue
 import threading
 import time
 import uuid
 import weakref
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import click
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 from .. import models
 from ..errors import ConfigError
 from ..site import Site, find_site
 from . import jobs
-from .jobs import Claim, Finished, Outcome, Verdict
-from .wakeup import Bell, Watcher, in_memory, watcher_for
+from .desk import Desk
+from .jobs import LEASE_SECONDS, Claim, Finished, Outcome, Verdict
+from .wakeup import Bell, in_memory, watcher_for
 
-__all__ = ["Runner", "Worker", "drain", "listen"]
+__all__ = ["LEASE_SECONDS", "Runner", "Worker", "check_runner", "drain", "listen", "perform"]
 
 logger = logging.getLogger("flask_linkback.outbox")
 
-LEASE_SECONDS: Final = 30.0
-"""How long a claim holds without being renewed; it is renewed after a third of it."""
-SETTLE_SECONDS: Final = 0.05
-"""How long a finished job waits at most for others to be settled with."""
+SETTLE_SECONDS: Final = 0.04
+"""How long a finished job waits for others to be settled with; with the transaction itself, 50 ms."""
 CLAIM_AT_MOST: Final = 100
-PER_HOST: Final = 4
-"""Jobs of one host that run at the same time."""
-SLOW_SECONDS: Final = 0.5
-"""A host whose jobs take longer on average goes to the slow lane."""
 POLL_SECONDS: Final = (1.0, 5.0)
 """How often due jobs are looked for unasked: after work, and when all is quiet."""
-_HOSTS_REMEMBERED: Final = 1000
-_BEAT_SECONDS: Final = 10.0
-_DRAIN_SECONDS: Final = 30.0
+DRAIN_SECONDS: Final = 25.0
 """How long a worker that is told to stop lets its threads finish."""
-
-
-@dataclass
-class _HostLoad:
-    """What one host does to the worker just now."""
-
-    running: int = 0
-    held: int = 0
-    seconds: float = 0.0
-    """A moving average of how long its jobs take."""
-
-    @property
-    def slow(self) -> bool:
-        return self.seconds > SLOW_SECONDS
-
-    def took(self, seconds: float) -> None:
-        # one slow answer marks a host, a few quick ones clear it
-        self.seconds = max(seconds, self.seconds * 0.5) if seconds > SLOW_SECONDS else self.seconds * 0.5
-
-
-class _Lanes:
-    """Which claims may run now: a cap for each host, a quarter of the threads for slow hosts."""
-
-    def __init__(self, threads: int) -> None:
-        self._per_host = min(PER_HOST, threads)
-        self._slow_lane = max(1, threads // 4)
-        self._hosts: dict[str, _HostLoad] = {}
-
-    def hold(self, host: str) -> None:
-        """A job of this host was claimed."""
-        if host:
-            self._hosts.setdefault(host, _HostLoad()).held += 1
-
-    def enter(self, host: str) -> bool:
-        """Take a place for a job of this host, if there is one."""
-        if not host:
-            return True
-        load = self._hosts[host]
-        if load.running >= self._per_host or (load.slow and self._slow("running") >= self._slow_lane):
-            return False
-        load.running += 1
-        return True
-
-    def leave(self, host: str, seconds: float) -> None:
-        """A job of this host ended."""
-        if host:
-            load = self._hosts[host]
-            load.running -= 1
-            load.held -= 1
-            load.took(seconds)
-
-    def _slow(self, what: str) -> int:
-        return sum(getattr(load, what) for load in self._hosts.values() if load.slow)
-
-    def full(self) -> list[str]:
-        """Hosts of which no more jobs should be claimed for now."""
-        if len(self._hosts) > _HOSTS_REMEMBERED:
-            self._hosts = {host: load for host, load in self._hosts.items() if load.held}
-        lane_full = self._slow("held") >= 2 * self._slow_lane
-        return [
-            host
-            for host, load in self._hosts.items()
-            if load.held >= 2 * self._per_host or (load.slow and lane_full)
-        ]
-
-
-@dataclass
-class _Inside:
-    """What sender threads and coordinator share; holds no application."""
-
-    bell: Bell
-    todo: queue.SimpleQueue[tuple[Claim, Site] | None] = field(default_factory=queue.SimpleQueue)
-    finished: deque[tuple[Claim, Outcome, float]] = field(default_factory=deque)
+_BEAT_SECONDS: Final = 10.0
+_AWAY_SECONDS: Final = 0.5
+"""How long a worker waits before it tries again when the database is away or busy."""
+_COMPLAIN_SECONDS: Final = 1.0
 
 
 class Worker:
-    """One coordinator and its sender threads, for one application."""
+    """One coordinator and its threads, for one application."""
 
     def __init__(
-        self, site: Site, *, runner: str, bell: Bell | None = None, threads: int | None = None
+        self,
+        site: Site,
+        *,
+        runner: str,
+        bell: Bell | None = None,
+        threads: int | None = None,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self.name = uuid.uuid4().hex
         self.runner = runner
@@ -140,268 +67,242 @@ class Worker:
         self.tally = {verdict.value: 0 for verdict in Verdict}
         """How many jobs ended how, so far."""
         self._site = weakref.ref(site, lambda _: self.stop())
-        self._inside = _Inside(bell or Bell())
-        self._lanes = _Lanes(self.threads)
-        self._hold_at_most = min(CLAIM_AT_MOST, 2 * self.threads)
-        self._ready: list[Claim] = []
-        self._blocked = 0
-        """How many of those that are ready wait for their host."""
-        self._running: dict[int, Claim] = {}
+        with site.context():
+            self._engine = site.engine
+        self._schedule = site.settings.outbox.retry_schedule
+        self._lease_seconds = lease_seconds
+        self._bell = bell or Bell()
+        self._desk = Desk(self.threads, self._bell)
+        self._threads: list[threading.Thread] = []
+        self._stopping = False
         self._settling: list[Finished] = []
-        self._backlog = False
-        """There are probably more due jobs than were claimed."""
-        self._senders: list[threading.Thread] = []
-        self._stopping = threading.Event()
-        self._offset = timedelta()
-        self._next: dict[str, float] = {}
-        self._busy_until = 0.0
-
-    # --- from outside --------------------------------------------------------------------------------
+        """Taken from the desk and not yet in the database."""
+        self._without: list[str] = []
+        """Hosts whose jobs the last claim left aside."""
+        self._poll = POLL_SECONDS[0]
+        # when (time.monotonic) what is to be done next
+        self._claim_at = self._settle_at = self._beat_at = self._renew_at = self._reclaim_at = 0.0
+        self._away_until = self._complained_at = 0.0
 
     def stop(self) -> None:
-        """Ask the worker to finish what runs, release the rest and return."""
-        self._stopping.set()
-        self._inside.bell.nudge()
+        """Ask the worker to finish what runs, release the rest and return; also from a signal handler."""
+        self._stopping = True
+        self._bell.nudge()
 
     def run(self, *, once: bool = False) -> None:
         """Work until stopped; with ``once``, until nothing is due any more."""
-        watcher = None if once else self._watcher()
+        if in_memory(self._engine):
+            raise ConfigError(
+                "This database lives in the memory of one process and in one connection, which a worker's "
+                "threads cannot share: call linkback.run_until_idle(), or set LINKBACK_RUNNER to 'inline'."
+            )
+        watcher = None if once else watcher_for(self._engine, self._bell)
         if watcher is not None:
             watcher.start()
         try:
-            while not self._stopping.is_set():
-                site = self._site()
-                if site is None:
-                    break
-                nothing_due = not self._look(site)
-                if once and nothing_due and not (self._running or self._ready or self._settling):
-                    break
-                seconds = self._wait_seconds(once=once)
+            while not self._stopping and (site := self._site()) is not None:
+                claimed = self._try_to_look(site)
                 del site
-                if self._inside.bell.wait(seconds):
-                    self._next["claim"] = 0.0
+                if once and self._desk.is_empty() and not self._settling:
+                    if claimed == 0:
+                        break
+                    self._claim_at = 0.0  # what was done may have made others due
+                if self._bell.wait(self._seconds_to_wait()):
+                    self._claim_at = 0.0
         finally:
             if watcher is not None:
                 watcher.stop()
             self._finish()
 
-    def _watcher(self) -> Watcher | None:
-        site = self._site()
-        if site is None:
-            return None
-        with site.context():
-            return watcher_for(site.engine, self._inside.bell)
+    def _finish(self) -> None:
+        """Release what was not begun, let what runs end, and say goodbye."""
+        self._stopping = True
+        deadline = time.monotonic() + DRAIN_SECONDS
+        self._release(self._desk.close())
+        while (site := self._site()) is not None:
+            self._try_to_look(site)
+            if self._desk.is_empty() and not self._settling:
+                self._say_goodbye()
+                break
+            del site
+            if time.monotonic() > deadline:
+                break
+            self._bell.wait(SETTLE_SECONDS)
+            if time.monotonic() > deadline:
+                # when they end after all, their tokens are void
+                self._release(self._desk.held())
+        for thread in self._threads:
+            thread.join(1 if self._desk.is_empty() else 0)
+
+    def _release(self, claims: list[Claim]) -> None:
+        self._settling += [Finished(claim=claim, outcome=jobs.later(0)) for claim in claims]
 
     # --- one look ------------------------------------------------------------------------------------
 
-    def _look(self, site: Site) -> bool:
-        """Settle, claim and dispatch; return False when a claim found nothing due."""
-        self._collect(site)
-        now = time.monotonic()
-        want = max(0, self._hold_at_most - len(self._running) - (len(self._ready) - self._blocked))
-        polled = now >= self._next.get("claim", 0.0)
-        if polled and not want:
-            self._backlog = True
-        enough_room = want >= self.threads or not self._ready
-        claim = want > 0 and (polled or (self._backlog and bool(self._settling) and enough_room))
-        idle = not self._running and not self._ready
-        settle = bool(self._settling) and (claim or idle or now >= self._next["settle"])
+    def _try_to_look(self, site: Site) -> int | None:
+        """Do what is to be done now; return how many jobs were claimed, None if none were looked for."""
+        if time.monotonic() < self._away_until:
+            return None
         try:
-            claimed = self._database(site, want if claim else 0) if claim or settle else None
-            self._housekeeping(site)
-        except SQLAlchemyError as error:
+            claimed = self._settle_and_claim(site)
+            self._keep_alive(site)
+        except Exception as error:  # whatever it was: what is owed stays owed, and is tried again
             self._complain(error)
-            return True
-        self._dispatch(site)
-        return not (claim and claimed == 0)
+            self._away_until = time.monotonic() + _AWAY_SECONDS
+            return None
+        return claimed
 
-    def _collect(self, site: Site) -> None:
-        while self._inside.finished:
-            claim, outcome, seconds = self._inside.finished.popleft()
-            self._running.pop(claim.id, None)
-            self._lanes.leave(claim.host, seconds)
-            given_up = outcome.verdict is Verdict.again and claim.is_last
-            self.tally[Verdict.dead.value if given_up else outcome.verdict.value] += 1
-            if not self._settling:
-                self._next["settle"] = time.monotonic() + SETTLE_SECONDS
-            self._settling.append(Finished(claim=claim, outcome=outcome, at=self._now(site)))
-
-    def _database(self, site: Site, want: int) -> int:
-        """One transaction: settle what finished, claim what is wanted; return how many were claimed."""
-        with site.context(), site.new_session() as session:
-            if want:
-                self._measure_offset(session)
-            full = self._lanes.full()
-            claims = jobs.turn(
+    def _settle_and_claim(self, site: Site) -> int | None:
+        now = time.monotonic()
+        self._collect(now)
+        # there are probably more than were claimed; or a host that was left aside may have room now
+        wanted = self._desk.refill or bool(self._without and self._settling)
+        if now >= self._claim_at:
+            self._claim_at = now + self._poll
+            self._desk.refill = wanted = True
+        room = 0 if self._stopping else self._desk.room(topping_up=bool(self._settling))
+        claim = wanted and room >= self.threads
+        settle = bool(self._settling) and (now >= self._settle_at or self._desk.is_empty() or self._stopping)
+        if not (claim or settle):
+            return None
+        want = min(room, CLAIM_AT_MOST) if wanted else 0
+        without = self._desk.full_hosts() if want else []
+        with Session(self._engine) as session:
+            moment = jobs.clock(session, site)
+            turn = jobs.turn(
                 session,
-                now=self._now(site),
-                schedule=site.settings.outbox.retry_schedule,
+                now=moment,
+                schedule=self._schedule,
                 finished=self._settling,
                 want=want,
-                token=uuid.uuid4().hex,
-                lease_seconds=LEASE_SECONDS,
-                without_hosts=full,
+                lease_seconds=self._lease_seconds,
+                without_hosts=without,
             )
         self._settling = []
-        if want:
-            self._backlog = len(claims) == want or bool(full)
-            self._next["claim"] = time.monotonic() + self._poll_seconds(bool(claims))
-        for claim in claims:
-            self._lanes.hold(claim.host)
-        self._ready.extend(claims)
-        return len(claims)
+        if not want:
+            return None
+        claimed = len(turn.claims)
+        self._without = without
+        self._desk.refill = claimed == want
+        self._poll = POLL_SECONDS[0] if claimed else min(2 * self._poll, POLL_SECONDS[1])
+        seconds = (turn.next_due - moment).total_seconds() if turn.next_due else self._poll
+        # what is due and was not claimed is in somebody else's hands
+        self._claim_at = now + min(
+            seconds if seconds > 0 else self._poll, self._poll, self._lease_seconds / 6
+        )
+        self._do(turn.claims)
+        return claimed
 
-    def _dispatch(self, site: Site) -> None:
-        """Hand ready claims to the threads, as far as threads and hosts have room."""
-        waiting: list[Claim] = []
-        self._blocked = 0
-        for claim in self._ready:
-            if len(self._running) >= self.threads:
-                waiting.append(claim)
-            elif self._lanes.enter(claim.host):
-                self._running[claim.id] = claim
-                self._hand_over(claim, site)
-            else:
-                self._blocked += 1
-                waiting.append(claim)
-        self._ready = waiting
+    def _collect(self, now: float) -> None:
+        finished = self._desk.collect()
+        if finished and not self._settling:
+            self._settle_at = now + SETTLE_SECONDS
+        self._settling += finished
+        for each in finished:
+            given_up = each.outcome.verdict is Verdict.again and each.claim.is_last
+            self.tally[Verdict.dead.value if given_up else each.outcome.verdict.value] += 1
 
-    def _hand_over(self, claim: Claim, site: Site) -> None:
-        if len(self._senders) < len(self._running):
-            name = f"linkback-sender-{len(self._senders)}"
-            thread = threading.Thread(target=_send, args=(self._inside,), name=name, daemon=True)
-            self._senders.append(thread)
+    def _do(self, claims: Sequence[Claim]) -> None:
+        self._desk.put(claims)
+        for number in range(len(self._threads), min(self.threads, len(self._desk.held()))):
+            thread = threading.Thread(
+                target=_work, args=(self._desk, self._site), name=f"linkback-sender-{number}", daemon=True
+            )
+            self._threads.append(thread)
             thread.start()
-        self._inside.todo.put((claim, site))
 
-    def _poll_seconds(self, found: bool) -> float:
-        now = time.monotonic()
-        if found:
-            self._busy_until = now + POLL_SECONDS[1]
-        return POLL_SECONDS[0] if now < self._busy_until else POLL_SECONDS[1]
-
-    def _wait_seconds(self, *, once: bool) -> float:
+    def _seconds_to_wait(self) -> float:
         """Until the next thing that time alone makes due."""
-        if self._inside.finished:
-            return 0.0
-        if once and not (self._running or self._ready):
-            self._next["claim"] = 0.0
-        until = self._next.get("claim", 0.0)
-        if len(self._running) + len(self._ready) - self._blocked >= self._hold_at_most:
-            until = time.monotonic() + POLL_SECONDS[0]  # no room: the next finished job will ring
-        if self._settling:
-            until = min(until, self._next["settle"])
-        return max(0.0, until - time.monotonic())
-
-    # --- clock, beat, trouble ------------------------------------------------------------------------
-
-    def _now(self, site: Site) -> datetime:
-        return site.now() + self._offset
-
-    def _measure_offset(self, session: Session) -> None:
-        """See how far this machine's clock is from the database server's."""
-        if session.get_bind().dialect.name != "postgresql":
-            return
-        asked = datetime.now(UTC)
-        told = session.scalar(sa.select(sa.func.clock_timestamp()))
-        assert told is not None
-        offset = told - asked
-        # what the question took is no difference of clocks
-        self._offset = offset if abs(offset) > timedelta(seconds=0.2) else timedelta()
-
-    def _due(self, what: str, seconds: float) -> bool:
         now = time.monotonic()
-        if now < self._next.get(what, 0.0):
-            return False
-        self._next[what] = now + seconds
-        return True
+        until = min(self._claim_at, self._beat_at)
+        if self._settling:
+            until = min(until, self._settle_at)
+        if self._desk.held():
+            until = min(until, self._renew_at)
+        return max(until, self._away_until) - now
 
-    def _housekeeping(self, site: Site) -> None:
-        """Say that this worker lives, renew its leases, take back those of dead workers."""
-        held = [*self._running.values(), *self._ready]
-        beat = self._due("beat", _BEAT_SECONDS)
-        renew = self._due("renew", LEASE_SECONDS / 3) and bool(held)
-        reclaim = self._due("reclaim", POLL_SECONDS[0])
-        if not (beat or renew or reclaim):
+    # --- alive, or not -------------------------------------------------------------------------------
+
+    def _keep_alive(self, site: Site) -> None:
+        """Say that this worker lives, renew its leases, take over the jobs of dead workers."""
+        now = time.monotonic()
+        held = self._desk.held()
+        if not held:
+            self._renew_at = now + self._lease_seconds / 3
+        renew, beat, reclaim = now >= self._renew_at, now >= self._beat_at, now >= self._reclaim_at
+        if not (renew or beat or reclaim):
             return
-        with site.context(), site.new_session() as session:
-            if beat:
-                self._beat(session, site)
+        with Session(self._engine) as session:
+            moment = jobs.clock(session, site)
             if renew:
-                jobs.renew(session, held, self._now(site) + timedelta(seconds=LEASE_SECONDS))
-            if reclaim and jobs.reclaim(session, self._now(site), len(site.settings.outbox.retry_schedule)):
-                self._next["claim"] = 0.0
+                jobs.renew(session, held, moment + timedelta(seconds=self._lease_seconds))
+                self._renew_at = now + self._lease_seconds / 3
+            if beat:
+                self._beat(session, moment)
+                self._beat_at = now + _BEAT_SECONDS
+            if reclaim:
+                if jobs.reclaim(session, moment, len(self._schedule)):
+                    self._claim_at = 0.0
+                self._reclaim_at = now + min(POLL_SECONDS[0], self._lease_seconds / 6)
 
-    def _beat(self, session: Session, site: Site) -> None:
-        now = self._now(site)
+    def _beat(self, session: Session, now: datetime) -> None:
         table = models.Worker.__table__
         seen = session.execute(sa.update(table).where(table.c.name == self.name).values(seen_at=now))
         if not seen.rowcount:  # type: ignore[attr-defined]
             session.execute(sa.delete(table).where(table.c.seen_at < now - timedelta(days=1)))
-            session.execute(
-                sa.insert(table).values(
-                    name=self.name,
-                    runner=self.runner,
-                    machine=platform.node()[:255],
-                    pid=os.getpid(),
-                    threads=self.threads,
-                    started_at=now,
-                    seen_at=now,
-                )
-            )
+            row = {
+                "name": self.name,
+                "runner": self.runner,
+                "machine": platform.node()[:255],
+                "pid": os.getpid(),
+                "threads": self.threads,
+                "started_at": now,
+                "seen_at": now,
+            }
+            session.execute(sa.insert(table).values(row))
         session.commit()
 
-    def _complain(self, error: SQLAlchemyError) -> None:
-        """The database is away or busy: one line a second at most, and no busy loop."""
-        if self._due("complain", 1.0):
-            logger.warning("The outbox waits for the database: %s", type(error).__name__, exc_info=False)
-        self._stopping.wait(0.5)
+    def _say_goodbye(self) -> None:
+        try:
+            with Session(self._engine) as session:
+                session.execute(sa.delete(models.Worker).where(models.Worker.name == self.name))
+                session.commit()
+        except SQLAlchemyError as error:
+            self._complain(error)
 
-    def _finish(self) -> None:
-        """Let running jobs end, settle them, release the others."""
-        deadline = time.monotonic() + _DRAIN_SECONDS
-        for _ in self._senders:
-            self._inside.todo.put(None)
-        for thread in self._senders:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        site = self._site()
-        if site is None:
+    def _complain(self, error: Exception) -> None:
+        """One line a second at most."""
+        now = time.monotonic()
+        if now < self._complained_at + _COMPLAIN_SECONDS:
             return
-        self._collect(site)
-        # a job that still runs is released too; when its thread ends after all, its token is void
-        for claim in (*self._ready, *self._running.values()):
-            self._settling.append(Finished(claim=claim, outcome=jobs.later(0), at=self._now(site)))
-        self._ready = []
-        while time.monotonic() < deadline:
-            try:
-                self._database(site, 0)
-                with site.context(), site.new_session() as session:
-                    session.execute(sa.delete(models.Worker).where(models.Worker.name == self.name))
-                    session.commit()
-            except SQLAlchemyError as error:
-                self._complain(error)
-            else:
-                return
+        self._complained_at = now
+        if isinstance(error, SQLAlchemyError):
+            said = error.orig if isinstance(error, DBAPIError) else error
+            first_line = str(said).partition("\n")[0][:200]
+            logger.warning("The outbox waits for the database: %s: %s", type(said).__name__, first_line)
+        else:
+            logger.error("The outbox cannot go on.", exc_info=error)
 
 
 # --- doing one job -----------------------------------------------------------------------------------
 
 
-def _send(inside: _Inside) -> None:
-    while True:
-        item = inside.todo.get()
-        if item is None:
+def _work(desk: Desk, find: weakref.ref[Site]) -> None:
+    """What a thread does all its life; while it waits it holds no application."""
+    while (claim := desk.take()) is not None:
+        site = find()
+        if site is None:
             return
-        claim, site = item
-        began = time.monotonic()
-        outcome = perform(site, claim)
-        inside.finished.append((claim, outcome, time.monotonic() - began))
-        del item, site, claim, outcome  # an idle thread holds no application
-        inside.bell.nudge()
+        try:
+            outcome = perform(site, claim)
+        except BaseException as error:  # a handler that would end the process costs an attempt, too
+            outcome = _raised(claim, error)
+        del site
+        desk.finish(claim, outcome)
 
 
 def perform(site: Site, claim: Claim) -> Outcome:
-    """Call the handler of a job in an application context of its own; never raises.
+    """Call the handler of a job in an application context of its own; what it raises costs an attempt.
 
     The context, and with it ``db.session``, is closed before the job is settled: what the handler
     or a receiver left uncommitted is dropped and logged.
@@ -410,112 +311,135 @@ def perform(site: Site, claim: Claim) -> Outcome:
         with site.context():
             handler = site.handlers.get(claim.kind)
             if handler is None:
-                outcome = jobs.dead(f"Nobody handles jobs of kind {claim.kind!r}.")
-            else:
-                outcome = handler(site, claim)
+                return jobs.dead(f"Nobody handles jobs of kind {claim.kind!r}.")
+            outcome = handler(site, claim)
             _warn_of_uncommitted(site, claim)
-    except Exception as error:  # a handler's bug costs one attempt, not the worker
-        logger.exception("A job of kind %s raised.", claim.kind, extra={"job_id": claim.id})
-        return jobs.again(f"{type(error).__name__}: {error}"[:200])
-    return outcome
+            if not isinstance(outcome, Outcome):
+                raise TypeError(f"The handler of {claim.kind!r} returned {outcome!r}, not an Outcome.")
+            return outcome
+    except Exception as error:
+        return _raised(claim, error)
+
+
+def _raised(claim: Claim, error: BaseException) -> Outcome:
+    logger.error(
+        "A job of kind %s raised.", claim.kind, exc_info=error, extra={"job_id": claim.id, "kind": claim.kind}
+    )
+    return jobs.again(f"{type(error).__name__}: {error}"[:200])
 
 
 def _warn_of_uncommitted(site: Site, claim: Claim) -> None:
+    if not site.db.session.registry.has():
+        return
     session = site.db.session()
-    if session.new or session.dirty or session.deleted:
+    if session.new or session.dirty or session.deleted or session.info.get(_WROTE):
         logger.warning(
             "Uncommitted changes of a handler or receiver are dropped: commit them there.",
             extra={"job_id": claim.id, "kind": claim.kind},
         )
 
 
-def drain(site: Site, *, limit: int = 10_000) -> int:
-    """Do due jobs in this thread, one after the other, until none is due; return how many were done."""
-    count = 0
+def drain(site: Site, *, once_each: bool = False, limit: int = 10_000) -> int:
+    """Do due jobs in this thread, one after the other, until none is due; return how many were done.
+
+    ``once_each`` ends it at the first job that is due a second time.
+    """
+    with site.context():
+        engine = site.engine
+    seen: set[int] = set()
     finished: list[Finished] = []
-    while count <= limit:
-        with site.context(), site.new_session() as session:
-            claims = jobs.turn(
+    count = 0
+    while True:
+        with Session(engine) as session:
+            turn = jobs.turn(
                 session,
-                now=site.now(),
+                now=jobs.clock(session, site),
                 schedule=site.settings.outbox.retry_schedule,
                 finished=finished,
                 want=1 if count < limit else 0,
-                token=uuid.uuid4().hex,
-                lease_seconds=LEASE_SECONDS * 10,
+                lease_seconds=10 * LEASE_SECONDS,  # nobody renews it
             )
-        if not claims:
-            break
-        finished = [Finished(claim=claim, outcome=perform(site, claim), at=site.now()) for claim in claims]
-        count += len(claims)
-    return count
+        finished = []
+        for claim in turn.claims:
+            if once_each and claim.id in seen:
+                limit = count
+                finished.append(Finished(claim=claim, outcome=jobs.later(0)))
+            else:
+                seen.add(claim.id)
+                count += 1
+                finished.append(Finished(claim=claim, outcome=perform(site, claim)))
+        if not finished:
+            return count
 
 
 # --- who runs the worker -----------------------------------------------------------------------------
 
 
 class Runner:
-    """Starts the embedded worker of one application when there is need, and once in each process."""
+    """Runs the embedded worker of one application: started when there is need, once in each process."""
 
     def __init__(self) -> None:
-        self._reset()
+        self._forget()
+        _runners.add(self)
 
-    def _reset(self) -> None:
-        self.bell = Bell()
+    def _forget(self) -> None:
+        self._bell = Bell()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._worker: Worker | None = None
-        self._pid = os.getpid()
-        self._inline = threading.local()
         self._taken = False
+        self._forked = False
+        self._inline = threading.local()
+
+    def after_fork(self) -> None:
+        """Locks, threads and connections of the parent mean nothing in its child."""
+        self._forget()
+        self._forked = True
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[Bell]:
         """Leave the work of this process to somebody else for a while: who hears the bell."""
         self._taken = True
         try:
-            yield self.bell
+            yield self._bell
         finally:
             self._taken = False
 
     def wake(self, site: Site) -> None:
         """Jobs were committed in this process."""
         if self._taken:
-            self.bell.ring()
+            self._bell.ring()
             return
         match site.settings.outbox.runner:
             case "thread":
-                self.bell.ring()
-                self.ensure_alive(site)
+                self._bell.ring()
+                # the flask command says so to the whole process; 'flask run' begins with a request
+                if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
+                    self.ensure_alive(site)
             case "inline":
                 self._run_inline(site)
 
     def ensure_alive(self, site: Site) -> None:
-        """Start the embedded worker unless it lives, also after a fork."""
-        if self._pid != os.getpid():
-            self._reset()  # locks and threads of the parent mean nothing here
-        if self._taken or site.settings.outbox.runner != "thread":
+        """Start the embedded worker unless it lives or must not."""
+        if self._thread is not None and self._thread.is_alive():
             return
-        if self._thread and self._thread.is_alive():
-            return
-        if not _may_start_thread(site):
+        if self._taken or site.settings.outbox.runner != "thread" or not _may_start_thread(site):
             return
         with self._lock:
-            if self._thread and self._thread.is_alive():
+            if self._thread is not None and self._thread.is_alive():
                 return
-            worker = Worker(site, runner="thread", bell=self.bell)
-            thread = threading.Thread(target=worker.run, name="linkback-worker", daemon=True)
-            self._worker, self._thread = worker, thread
-            atexit.register(_stop_at_exit, weakref.ref(self), os.getpid())
-            thread.start()
+            if self._forked:
+                site.engine.dispose(close=False)
+                self._forked = False
+            self._worker = Worker(site, runner="thread", bell=self._bell)
+            self._thread = threading.Thread(target=self._worker.run, name="linkback-worker", daemon=True)
+            self._thread.start()
 
     def stop(self, seconds: float = 5.0) -> None:
         """Stop the embedded worker, if this process has one."""
         worker, thread = self._worker, self._thread
-        if worker is None or thread is None or self._pid != os.getpid():
-            return
-        worker.stop()
-        if thread is not threading.current_thread():
+        if worker is not None and thread is not None:
+            worker.stop()
             thread.join(seconds)
 
     def _run_inline(self, site: Site) -> None:
@@ -523,26 +447,53 @@ class Runner:
             return  # a job's own commit: the loop that called it goes on
         self._inline.busy = True
         try:
-            drain(site)
+            drain(site, once_each=True)
+        except Exception:  # the commit is done, and whoever made it need not hear of this
+            logger.exception("Jobs that were committed could not be done at once; they wait.")
         finally:
             self._inline.busy = False
 
 
-def _stop_at_exit(runner: weakref.ref[Runner], pid: int) -> None:
-    alive = runner()
-    if alive is not None and pid == os.getpid():
-        alive.stop()
+_runners: weakref.WeakSet[Runner] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for runner in list(_runners):
+        runner.after_fork()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """An interpreter that ends lets its workers finish."""
+    for runner in list(_runners):
+        runner.stop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _may_start_thread(site: Site) -> bool:
     """Not for tests, databases in memory, the shell and other commands."""
-    if site.app.testing:
+    if site.app.testing or in_memory(site.engine):
         return False
     context = click.get_current_context(silent=True)
-    if context is not None and context.info_name != "run":
-        return False
-    with site.context():
-        return not in_memory(site.engine)
+    return context is None or context.info_name == "run"
+
+
+# --- the sessions of the application -----------------------------------------------------------------
+
+_WAKE: Final = "flask_linkback.wake"
+_WROTE: Final = "flask_linkback.wrote"
+
+
+def _after_flush(session: Session, context: Any) -> None:
+    session.info[_WROTE] = True
+
+
+def _do_orm_execute(state: ORMExecuteState) -> None:
+    if state.is_insert or state.is_update or state.is_delete:
+        state.session.info[_WROTE] = True
 
 
 def _after_commit(session: Session) -> None:
@@ -550,9 +501,10 @@ def _after_commit(session: Session) -> None:
         session.info[_WAKE] = True
 
 
-def _after_transaction_end(session: Session, transaction: Any) -> None:
+def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
     if transaction.parent is not None:
         return
+    session.info.pop(_WROTE, None)
     session.info.pop(jobs.ADDED, None)
     if session.info.pop(_WAKE, False):
         site = find_site()
@@ -560,17 +512,22 @@ def _after_transaction_end(session: Session, transaction: Any) -> None:
             site.get(Runner).wake(site)
 
 
-_WAKE: Final = "flask_linkback.wake"
+_EVENTS: Final[Mapping[str, Callable[..., None]]] = {
+    "after_flush": _after_flush,
+    "do_orm_execute": _do_orm_execute,
+    "after_commit": _after_commit,
+    "after_transaction_end": _after_transaction_end,
+}
 
 
 def listen(sessions: Any) -> None:
     """Hear the commits of an application's sessions; once for each ``db.session``."""
     if not sa.event.contains(sessions, "after_commit", _after_commit):
-        sa.event.listen(sessions, "after_commit", _after_commit)
-        sa.event.listen(sessions, "after_transaction_end", _after_transaction_end)
+        for name, listener in _EVENTS.items():
+            sa.event.listen(sessions, name, listener)
 
 
-def check_runner(site_runner: str) -> None:
+def check_runner(runner: str) -> None:
     """Refuse a runner that does not exist yet."""
-    if site_runner == "celery":
+    if runner == "celery":
         raise ConfigError("LINKBACK_RUNNER 'celery' does not exist yet: use 'thread' or 'external'.")
