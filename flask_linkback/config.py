@@ -312,7 +312,7 @@ class SiteSettings:
     """Who the site is and how the extension runs in it."""
 
     base_url: str | None = _setting(
-        None, _optional(_base_url), "The site's public address. Default: from SERVER_NAME."
+        None, _optional(_base_url), "The site's public address. Where unset, it is made from SERVER_NAME."
     )
     hosts: tuple[str, ...] = _setting(
         (), _hosts, "Other host names of this site; their pages are targets too and are not told."
