@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from ..models import Job, JobState
 from ..outbox import jobs
-from ..outbox.jobs import Claim, Finished
-from ..outbox.worker import LEASE_SECONDS, perform
+from ..outbox.jobs import LEASE_SECONDS, Claim, Finished
+from ..outbox.worker import perform
 from ..site import Site
 
 __all__ = ["run_errands"]
@@ -35,9 +35,9 @@ def run_errands(site: Site, ids: Sequence[int]) -> None:
             with site.new_session() as session:
                 jobs.turn(
                     session,
-                    now=site.now(),
+                    now=jobs.clock(session, site),
                     schedule=site.settings.outbox.retry_schedule,
-                    finished=[Finished(claim=claim, outcome=outcome, at=site.now())],
+                    finished=[Finished(claim=claim, outcome=outcome)],
                 )
     deadline = time.monotonic() + LEASE_SECONDS
     never = threading.Event()
@@ -48,19 +48,19 @@ def run_errands(site: Site, ids: Sequence[int]) -> None:
 def _claim(site: Site, job_id: int) -> Claim | None:
     """Claim a job that is due; None when it is not, or when somebody else has it."""
     token = uuid.uuid4().hex
-    now = site.now()
-    claim = (
-        sa.update(Job)
-        .where(Job.id == job_id, Job.state == JobState.pending, Job.due_at <= now)
-        .values(
-            state=JobState.running,
-            token=token,
-            due_at=now + timedelta(seconds=2 * LEASE_SECONDS),  # nobody renews it
-            attempts=Job.attempts + 1,
-        )
-        .execution_options(synchronize_session=False)
-    )
     with site.new_session() as session:
+        now = jobs.clock(session, site)
+        claim = (
+            sa.update(Job)
+            .where(Job.id == job_id, Job.state == JobState.pending, Job.due_at <= now)
+            .values(
+                state=JobState.running,
+                token=token,
+                due_at=now + timedelta(seconds=2 * LEASE_SECONDS),  # nobody renews it
+                attempts=Job.attempts + 1,
+            )
+            .execution_options(synchronize_session=False)
+        )
         claimed = session.execute(claim).rowcount  # type: ignore[attr-defined]
         session.commit()
         if not claimed:

@@ -7,7 +7,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from types import FrameType
 
 import click
@@ -57,22 +56,9 @@ def worker(out: Output, once: bool, threads: int | None) -> None:
         with _stopped_by_signals(work.stop):
             if not once:
                 out.say(f"Working with {counted(work.threads, 'thread')}; Ctrl-C ends.")
-            _run(work, once=once)
+            work.run(once=once)
     out.say(_summary(work.tally))
     out.finish({"jobs": work.tally, "seconds": round(time.monotonic() - began, 3)})
-
-
-def _run(work: Worker, *, once: bool) -> None:
-    """Run a worker in a thread of its own.
-
-    A signal's handler interrupts the main thread wherever it is: were that inside one of the
-    worker's locks, stopping it from there would wait for ever.
-    """
-    with ThreadPoolExecutor(1, "linkback-coordinator") as pool:
-        running = pool.submit(work.run, once=once)
-        while not wait((running,), timeout=1.0).done:
-            pass
-        running.result()
 
 
 @contextlib.contextmanager

@@ -357,7 +357,7 @@ class OtherWorker:
 
     def finish(self) -> None:
         site = self.blog.site
-        finished = Finished(claim=self.claim, outcome=perform(site, self.claim), at=site.now())
+        finished = Finished(claim=self.claim, outcome=perform(site, self.claim))
         with site.context(), site.new_session() as session:
             jobs.turn(session, now=site.now(), schedule=(0,), finished=[finished])
 

@@ -202,3 +202,9 @@ def test_celery_is_refused_with_one_sentence(sqlite_url: str, start: Start) -> N
     ran = ended(start({"database_url": sqlite_url, "RUNNER": "celery"}, "worker", "--once"))
     assert ran.status != 0
     assert "LINKBACK_RUNNER 'celery' does not exist yet: use 'thread' or 'external'." in ran.stderr
+
+
+def test_worker_refuses_a_database_in_memory(blogs: Callable[..., Blog]) -> None:
+    ran = run(blogs("sqlite://"), "worker", "--once")
+    assert ran.status == 1
+    assert ran.stderr.startswith("Error: This database lives in the memory of one process")
