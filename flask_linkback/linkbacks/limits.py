@@ -189,7 +189,8 @@ def _row(session: Session, site: Site, name: str) -> Host:
     row = _locked(session, name)
     if row is None:
         # strangers name hosts, so they are forgotten too; whoever comes here holds the row of all
-        session.execute(sa.delete(Host).where(Host.changed_at < site.now() - _REMEMBERED))
+        old = Host.changed_at < site.now() - _REMEMBERED
+        session.execute(sa.delete(Host).where(old, Host.name != _ALL_HOSTS))
         with contextlib.suppress(IntegrityError), session.begin_nested():  # somebody else met it just now
             session.add(Host(name=name, fetches=[], leases=[], changed_at=site.now()))
         row = _locked(session, name)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import NoResultFound
 from werkzeug.exceptions import NotFound
 
-from ..errors import ConfigError, UnknownTarget
+from ..errors import ConfigError, UnknownTarget, did_you_mean
 from ..models import digest
 from ..site import Route, Site
 
@@ -84,12 +83,15 @@ class Located:
             return False
         days = site.settings.linkbacks.close_after_days
         if days is not None and self.target.date is not None:
-            date = read(self.obj, self.target.date)
-            if date is not None:
-                if date.tzinfo is None:
-                    date = date.replace(tzinfo=site.settings.feeds.timezone)
-                return bool(site.now() - date <= timedelta(days=days))
+            born = read(self.obj, self.target.date)
+            return born is None or site.now() - _moment(born, site) <= timedelta(days=days)
         return True
+
+
+def _moment(born: date, site: Site) -> datetime:
+    """What a date means: midnight, and by TIMEZONE where it says nothing else."""
+    moment = born if isinstance(born, datetime) else datetime.combine(born, time())
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=site.settings.feeds.timezone)
 
 
 class Targets:
@@ -177,21 +179,21 @@ def _key(target: Target, route: Route, obj: Any) -> str:
 def _endpoints(site: Site, view: View) -> Sequence[str]:
     """Return the endpoints that a name, a dotted path or a view function stands for."""
     functions = site.app.view_functions
+    name = view if isinstance(view, str) else getattr(view, "__name__", repr(view))
     if isinstance(view, str):
         if view in functions:
             return (view,)
         try:
             view = site.resolve(view)
         except ConfigError:
-            near = difflib.get_close_matches(str(view), functions, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"There is no endpoint {view!r} to accept linkbacks.{hint}") from None
+            hint = did_you_mean(name, functions)
+            raise ConfigError(f"There is no endpoint {name!r} to accept linkbacks.{hint}") from None
     found = [
         endpoint
         for endpoint, function in functions.items()
         if view in (function, inspect.unwrap(function), getattr(function, "view_class", None))
     ]
     if not found:
-        name = getattr(view, "__qualname__", repr(view))
-        raise ConfigError(f"{name} is registered for linkbacks, but is no view of {site.app.name!r}.")
+        hint = did_you_mean(name, functions)
+        raise ConfigError(f"{name} accepts linkbacks, but is no view of {site.app.name!r}.{hint}")
     return found
