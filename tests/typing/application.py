@@ -1,0 +1,153 @@
+"""An application as people write it, for the type checker: nothing here runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, assert_type
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from flask_linkback import Linkback, errors, ping_func, signals
+from flask_linkback.linkbacks.sending import Step
+from flask_linkback.models import Link, LinkState, Mention, MentionState, MentionStatus
+from flask_linkback.site import Route, Site, current_site
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+db = SQLAlchemy(model_class=Base)
+linkback = Linkback(db=db)
+
+
+class Post(Base):
+    __tablename__ = "post"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str]
+    html: Mapped[str]
+    published_at: Mapped[datetime]
+    is_open: Mapped[bool]
+
+    def url(self) -> str:
+        return f"/post/{self.slug}"
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    db.init_app(app)
+    linkback.init_app(app)
+    signals.mention_verified.connect(tell_me, app)
+    return app
+
+
+def other_ways(app: Flask) -> None:
+    Linkback(app, db)
+    Linkback(app, db=db, blueprints=["pingback"])
+    Linkback().init_app(app, db)
+
+
+# --- what is accepted ---------------------------------------------------------------------------------
+
+
+@linkback.target("post", model=Post, url="url", accepts="is_open", date="published_at")
+def load_post(slug: str) -> Post | None:
+    return db.session.scalar(select(Post).filter_by(slug=slug))
+
+
+@linkback.target("chapter", "verse", key=lambda chapter: f"chapter:{chapter['number']}", accepts=True)
+def load_chapter(number: int) -> dict[str, Any]:
+    return {"number": number}
+
+
+assert_type(load_post("a"), Post | None)  # a decorated loader keeps its type
+linkback.register_pingback("post", load_post)
+linkback.register_pingback(create_app, "blog.views.load_post")
+assert_type(linkback.create_ping_func(post=load_post), Callable[[str, str], str])
+assert_type(ping_func("https://a.example/", "https://b.example/"), str)
+
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+linkback.xmlrpc.register("demo.add", add, returns="int", args=["int", "int"])
+
+
+# --- what was received --------------------------------------------------------------------------------
+
+
+def look(post: Post) -> None:
+    assert_type(linkback.mentions_for(post), Sequence[Mention])
+    assert_type(linkback.mentions_for("/post/a", protocol="pingback", include_hidden=True), Sequence[Mention])
+    assert_type(linkback.mention_count(), int)
+    assert_type(linkback.url_for(post), str)
+    for mention in linkback.mentions_for(post):
+        assert_type(mention.title, str)
+        assert_type(mention.state, MentionState)
+        assert_type(mention.status, MentionStatus)
+        assert_type(mention.received_at, datetime)
+        assert_type(mention.verified_at, datetime | None)
+        linkback.moderate(mention, "approved", who="ann")
+        linkback.moderate(mention, MentionStatus.spam)
+
+
+def tell_me(sender: Flask, mention: Mention, **extra: Any) -> None:
+    sender.logger.info("%s", mention.source)
+
+
+# --- what goes out ------------------------------------------------------------------------------------
+
+linkback.ping_external_links(Post, content="html", url="url", when=lambda post: post.is_open)
+linkback.ping_external_links(Post, targets=lambda post: ["https://elsewhere.example/"])
+
+
+def publish() -> None:
+    linkback.publish("/about", html="<p>About</p>")
+    linkback.publish("/news", targets=["https://elsewhere.example/"])
+    linkback.publish("/news", targets="https://elsewhere.example/; https://other.example/")
+    db.session.commit()
+    assert_type(linkback.explain("https://elsewhere.example/"), Sequence[Step])
+    refused = db.session.scalars(select(Link).where(Link.state == LinkState.refused)).all()
+    assert_type(refused, Sequence[Link])
+
+
+# --- the outbox ---------------------------------------------------------------------------------------
+
+
+def tend() -> None:
+    assert_type(linkback.run_until_idle(), int)
+    assert_type(linkback.health(), dict[str, Any])
+    assert_type(linkback.replay(1), bool)
+
+
+# --- the site -----------------------------------------------------------------------------------------
+
+
+def ask() -> None:
+    site = current_site()
+    assert_type(site, Site)
+    assert_type(site.url_for("post", slug="a"), str)
+    assert_type(site.match("https://blog.example/post/a"), Route | None)
+    assert_type(site.now(), datetime)
+    site.now = lambda: datetime.now(UTC)  # type: ignore[method-assign]
+    try:
+        site.fetch.get("https://elsewhere.example/")
+    except errors.AddressRefused as error:
+        assert_type(error.kind, str)
+
+
+# --- what is refused: an ignore that is not needed is an error too ------------------------------------
+
+
+def mistakes(post: Post) -> None:
+    linkback.moderate(post, "approved")  # type: ignore[arg-type]
+    linkback.target("post", modle=Post)  # type: ignore[call-arg]
+    linkback.ping_external_links("Post", content="html")  # type: ignore[arg-type]
+    linkback.publish(b"/about")  # type: ignore[arg-type]
+    linkback.replay("1")  # type: ignore[arg-type]
