@@ -68,7 +68,7 @@ class Worker:
         """How many jobs ended how, so far."""
         self._site = weakref.ref(site, lambda _: self.stop())
         with site.context():
-            self._engine = site.engine
+            self.engine = site.engine
         self._schedule = site.settings.outbox.retry_schedule
         self._lease_seconds = lease_seconds
         self._bell = bell or Bell()
@@ -91,12 +91,12 @@ class Worker:
 
     def run(self, *, once: bool = False) -> None:
         """Work until stopped; with ``once``, until nothing is due any more."""
-        if in_memory(self._engine):
+        if in_memory(self.engine):
             raise ConfigError(
                 "This database lives in the memory of one process and in one connection, which a worker's "
                 "threads cannot share: call linkback.run_until_idle(), or set LINKBACK_RUNNER to 'inline'."
             )
-        watcher = None if once else watcher_for(self._engine, self._bell)
+        watcher = None if once else watcher_for(self.engine, self._bell)
         if watcher is not None:
             watcher.start()
         try:
@@ -133,6 +133,8 @@ class Worker:
                 self._release(self._desk.held())
         for thread in self._threads:
             thread.join(1 if self._desk.is_empty() else 0)
+        if self._site() is None:
+            self.engine.dispose()  # nobody else can do that any more
 
     def _release(self, claims: list[Claim]) -> None:
         self._settling += [Finished(claim=claim, outcome=jobs.later(0)) for claim in claims]
@@ -167,7 +169,7 @@ class Worker:
             return None
         want = min(room, CLAIM_AT_MOST) if wanted else 0
         without = self._desk.full_hosts() if want else []
-        with Session(self._engine) as session:
+        with Session(self.engine) as session:
             moment = jobs.clock(session, site)
             turn = jobs.turn(
                 session,
@@ -232,7 +234,7 @@ class Worker:
         renew, beat, reclaim = now >= self._renew_at, now >= self._beat_at, now >= self._reclaim_at
         if not (renew or beat or reclaim):
             return
-        with Session(self._engine) as session:
+        with Session(self.engine) as session:
             moment = jobs.clock(session, site)
             if renew:
                 jobs.renew(session, held, moment + timedelta(seconds=self._lease_seconds))
@@ -264,7 +266,7 @@ class Worker:
 
     def _say_goodbye(self) -> None:
         try:
-            with Session(self._engine) as session:
+            with Session(self.engine) as session:
                 session.execute(sa.delete(models.Worker).where(models.Worker.name == self.name))
                 session.commit()
         except SQLAlchemyError as error:
@@ -393,8 +395,12 @@ class Runner:
 
     def after_fork(self) -> None:
         """Locks, threads and connections of the parent mean nothing in its child."""
+        worker = self._worker
         self._forget()
-        self._forked = True
+        if worker is not None:
+            worker.engine.dispose(close=False)
+        else:
+            self._forked = True
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[Bell]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy.orm import Session
 
 from tests.apps import Blog
-from tests.outbox.helpers import one_postgresql_url, postgresql_url  # noqa: F401
+from tests.outbox.helpers import one_postgresql_url, postgresql_url, wait_until  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def no_threads_left() -> Iterator[None]:
+    yield
+    wait_until(lambda: not [each for each in threading.enumerate() if each.name.startswith("linkback-")])
 
 
 @pytest.fixture

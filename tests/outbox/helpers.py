@@ -125,8 +125,6 @@ def working(blog: Blog, **options: Any) -> Iterator[Worker]:
         worker.stop()
         thread.join(30)
         assert not thread.is_alive()
-        left = [each.name for each in threading.enumerate() if each.name.startswith("linkback-")]
-        assert not left
 
 
 @contextlib.contextmanager
