@@ -28,7 +28,7 @@ docs: $(VENV)/.dev  ## The documentation, in docs/_build/html
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 bench: $(VENV)/.dev  ## The figures that the design promises
-	@set -e; for file in $(wildcard benchmarks/[!_]*.py); do $(BIN)/python $$file; done
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## Remove .venv and what was built
 	rm -rf $(VENV) docs/_build

@@ -1,26 +1,34 @@
-"""HTML scan: a link in a large page, beside an lxml DOM with XPath.
+"""HTML scan: a link near the end of a page of 5 MB, beside an lxml DOM with XPath.
 
-``python benchmarks/html_scan.py [--repeat N] [--megabytes N]`` prints a table and then the same as JSON. The
-memory is what one scan adds to the peak of a process of its own that already holds the page.
+The time is CPU time. The memory is what one scan adds to the peak of a process of its own that
+already holds the page.
 """
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lxml import etree
 
 from flask_linkback.protocols.html import CHUNK_BYTES, LinkScan
+
+from .runner import Benchmark, Ratio, Scale, Ways
+from .sites import ROOT
+
+__all__ = ["BENCHMARKS"]
+
+SIZE = 5_000_000
+REPEAT = 3
 
 TARGET = "https://blog.example/2026/07/an-entry?x=1&y=2"
 HEAD = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>T &amp; t</title>
@@ -75,59 +83,70 @@ def by_scan_of_all(body: bytes) -> bool:
     return _by_scan(body, None)
 
 
+DOM = "lxml DOM and XPath"
 WAYS: dict[str, Callable[[bytes], bool]] = {
-    "lxml DOM and XPath": by_dom,
+    DOM: by_dom,
     "LinkScan with hosts": by_scan,
     "LinkScan without hosts": by_scan_of_all,
 }
 
 
-def measure(way: str, file: Path, repeat: int) -> dict[str, float]:
+def peak() -> int:
+    """Return the most memory that this process ever had, in KiB; ``ru_maxrss`` begins with its parent's."""
+    (line,) = (each for each in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in each)
+    return int(line.split()[1])
+
+
+def measure(way: str, file: Path) -> dict[str, float]:
+    """Scan a page in this process, which has done nothing else, and say what it took."""
     body = file.read_bytes()
     work = WAYS[way]
     work(page(20_000, 0.5))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     if not work(body):
         raise SystemExit(f"{way} did not find the link")
-    added = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    added = peak() - before
     times = []
-    for _ in range(repeat):
-        started = time.process_time()
+    for _ in range(REPEAT):
+        began = time.process_time()
         work(body)
-        times.append(time.process_time() - started)
-    return {"ms": 1000 * statistics.median(times), "mib": added / 1024}
+        times.append(time.process_time() - began)
+    return {"ms": 1000 * statistics.median(times), "MiB": max(added, 1) / 1024}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=7)
-    parser.add_argument("--megabytes", type=float, default=5)
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    size = int(min(options.megabytes, 50) * 1_000_000)
-    repeat = max(1, min(options.repeat, 100))
-    if options.way:
-        print(json.dumps(measure(options.way, options.file, repeat)))
-        return
-    results: dict[str, dict[str, float]] = {}
-    with tempfile.TemporaryDirectory() as directory:
+def measure_apart(way: str, file: Path, unit: str) -> float:
+    command = [sys.executable, "-m", "benchmarks.html_scan", way, str(file)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300, cwd=ROOT).stdout
+    return float(json.loads(output)[unit])
+
+
+@contextlib.contextmanager
+def ways(unit: str, scale: Scale) -> Iterator[Ways]:
+    with tempfile.TemporaryDirectory(prefix="linkback-bench-") as directory:
         file = Path(directory, "page.html")
-        file.write_bytes(page(size, 0.9))
-        for way in WAYS:
-            command = [sys.executable, __file__, f"--way={way}", f"--file={file}", f"--repeat={repeat}"]
-            output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
-            results[way] = json.loads(output)
-    dom = results["lxml DOM and XPath"]
-    print(f"{'':24}{'ms':>9}{'of DOM':>9}{'MiB':>9}{'of DOM':>9}")
-    for way, result in results.items():
-        result["time_ratio"] = result["ms"] / dom["ms"]
-        result["memory_ratio"] = result["mib"] / dom["mib"]
-        print(
-            f"{way:24}{result['ms']:9.1f}{result['time_ratio']:9.2f}{result['mib']:9.1f}{result['memory_ratio']:9.3f}"
-        )
-    print(json.dumps({"benchmark": "html_scan", "bytes": size, "repeat": repeat, "results": results}))
+        file.write_bytes(page(SIZE, 0.9))
+        yield {name: partial(measure_apart, name, file, unit) for name in WAYS}
+
+
+def _benchmark(name: str, what: str, unit: str, reach: float) -> Benchmark:
+    return Benchmark(
+        name=name,
+        title=f"A link in a page of 5 MB, {what}",
+        unit=unit,
+        better="less",
+        ways=partial(ways, unit),
+        ratios=[
+            Ratio(what="LinkScan with hosts ÷ lxml DOM", of="LinkScan with hosts", to=DOM, at_most=reach),
+            Ratio(what="LinkScan without hosts ÷ lxml DOM", of="LinkScan without hosts", to=DOM),
+        ],
+    )
+
+
+BENCHMARKS = (
+    _benchmark("html_scan", "CPU time", "ms", 1 / 3),
+    _benchmark("html_scan_memory", "memory", "MiB", 1 / 10),
+)
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure(sys.argv[1], Path(sys.argv[2]))))

@@ -1,0 +1,225 @@
+"""Fan-out: 10 000 jobs are written, in the tables as they are shipped, beside the ORM's ``add_all``.
+
+By topic: INSERT .. SELECT over the subscribers of a topic. Over matched ids: INSERT .. SELECT over
+listeners whose ids came from somewhere else, as JSON on SQLite and as an array on PostgreSQL.
+``jobs.add`` gets ready-made values. Every way ends with its commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
+
+from flask_linkback.models import (
+    Job,
+    JobState,
+    Listener,
+    ListenerState,
+    Subscriber,
+    SubscriberState,
+    Topic,
+    digest,
+)
+from flask_linkback.outbox import jobs
+
+from .receiver import HOSTS
+from .runner import Benchmark, NotHere, Ratio, Scale, Ways
+from .sites import DATABASES, Place, own_site
+
+__all__ = ["BENCHMARKS"]
+
+_job = Job.__table__
+KIND = "benchmark_fan_out"
+EVENT = 7
+
+
+def _host(number: int) -> str:
+    return f"host-{number % HOSTS}.example"
+
+
+def fill(place: Place, count: int) -> None:
+    """Make a topic with so many subscribers, and as many listeners."""
+    with place.site.context(), place.site.new_session() as session:
+        now = place.site.now()
+        session.add(Topic(key=digest("topic"), url="https://blog.example/feed", created_at=now))
+        session.flush()
+        urls = [f"https://{_host(number)}/callback/{number}" for number in range(count)]
+        session.execute(
+            sa.insert(Subscriber),
+            [
+                {
+                    "key": digest(url),
+                    "topic_id": 1,
+                    "callback_url": url,
+                    "callback_host": _host(number),
+                    "state": SubscriberState.active,
+                    "created_at": now,
+                }
+                for number, url in enumerate(urls)
+            ],
+        )
+        session.execute(
+            sa.insert(Listener),
+            [
+                {
+                    "hook": "person",
+                    "hook_hash": digest("person"),
+                    "url": url,
+                    "host": _host(number),
+                    "state": ListenerState.active,
+                    "created_at": now,
+                    "updated_at": now,
+                }
+                for number, url in enumerate(urls)
+            ],
+        )
+        session.commit()
+
+
+# --- the ways ----------------------------------------------------------------------------------------
+
+
+def by_topic(session: Session, now: datetime, ids: list[int]) -> None:
+    chosen = sa.select(*_values(now, Subscriber.callback_host, sa.null())).where(
+        Subscriber.topic_id == 1, Subscriber.state == SubscriberState.active
+    )
+    session.execute(sa.insert(_job).from_select(_COLUMNS, chosen, include_defaults=False))
+
+
+def over_matched_ids(session: Session, now: datetime, ids: list[int]) -> None:
+    if session.get_bind().dialect.name == "postgresql":
+        array = sa.bindparam("ids", ids, type_=ARRAY(sa.BigInteger))
+        matched: Any = sa.func.unnest(array).table_valued("value").render_derived()
+    else:
+        matched = sa.func.json_each(sa.bindparam("ids", ids, type_=sa.JSON)).table_valued("value")
+    chosen = sa.select(*_values(now, Listener.host, Listener.id)).join_from(
+        matched, Listener, Listener.id == matched.c.value
+    )
+    session.execute(sa.insert(_job).from_select(_COLUMNS, chosen, include_defaults=False))
+
+
+_COLUMNS = (
+    "kind",
+    "state",
+    "due_at",
+    "host",
+    "listener_id",
+    "event_id",
+    "attempts",
+    "reason",
+    "created_at",
+)
+
+
+def _values(now: datetime, host: Any, listener_id: Any) -> tuple[Any, ...]:
+    at = sa.literal(now, _job.c.due_at.type)
+    pending = sa.literal(JobState.pending, _job.c.state.type)
+    return (
+        sa.literal(KIND),
+        pending,
+        at,
+        host,
+        listener_id,
+        sa.literal(EVENT),
+        sa.literal(0),
+        sa.literal(""),
+        at,
+    )
+
+
+def by_add(session: Session, now: datetime, ids: list[int]) -> None:
+    jobs.add(
+        session,
+        [jobs.NewJob(kind=KIND, host=_host(number), listener_id=number, event_id=EVENT) for number in ids],
+    )
+
+
+def by_add_all(session: Session, now: datetime, ids: list[int]) -> None:
+    session.add_all(
+        Job(
+            kind=KIND,
+            state=JobState.pending,
+            due_at=now,
+            host=_host(number),
+            listener_id=number,
+            event_id=EVENT,
+            attempts=0,
+            reason="",
+            created_at=now,
+        )
+        for number in ids
+    )
+
+
+WAYS: dict[str, Callable[[Session, datetime, list[int]], None]] = {
+    "by topic": by_topic,
+    "over matched ids": over_matched_ids,
+    "jobs.add": by_add,
+    "add_all": by_add_all,
+}
+
+
+def milliseconds(place: Place, write: Callable[[Session, datetime, list[int]], None], count: int) -> float:
+    place.empty()
+    ids = list(range(1, count + 1))
+    with place.site.context(), place.site.new_session() as session:
+        session.connection()
+        now = place.site.now()
+        began = time.perf_counter()
+        write(session, now, ids)
+        session.commit()
+        took = time.perf_counter() - began
+        written = session.scalar(sa.select(sa.func.count()).select_from(Job))
+    if written != count:
+        raise SystemExit(f"{written} jobs were written, not {count}.")
+    return 1000 * took
+
+
+# --- the benchmark -----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def ways(scale: Scale) -> Iterator[Ways]:
+    count = scale.of(10_000, 2_000)
+    with contextlib.ExitStack() as stack:
+        found: dict[str, Any] = {}
+        for kind in DATABASES:
+            try:
+                place = stack.enter_context(own_site(kind))
+            except NotHere as error:
+                found[kind] = error
+                continue
+            fill(place, count)
+            for name, write in WAYS.items():
+                found[f"{kind}, {name}"] = partial(milliseconds, place, write, count)
+        yield found
+
+
+BENCHMARKS = (
+    Benchmark(
+        name="fan_out",
+        title="Fan-out of 10 000 jobs",
+        unit="ms",
+        better="less",
+        ways=ways,
+        ratios=[
+            Ratio(
+                what=f"{kind}: add_all ÷ {name}",
+                of=f"{kind}, add_all",
+                to=f"{kind}, {name}",
+                at_least=reach,
+            )
+            for kind, reaches in zip(DATABASES, ((50, 25, None), (15, 10, None)), strict=True)
+            for name, reach in zip(("by topic", "over matched ids", "jobs.add"), reaches, strict=True)
+        ],
+        rounds=9,
+    ),
+)
