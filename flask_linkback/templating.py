@@ -109,7 +109,7 @@ def _words(parser: Parser) -> list[list[Token]]:
     while parser.stream.current.type != "block_end":
         token = next(parser.stream)
         plain = token.type in ("name", "string", "integer", "float")
-        if ended and (plain or not words):
+        if ended and (plain or len(words) < 2):
             words.append([])
         words[-1].append(token)
         ended = plain or token.type in ("rparen", "rbracket")

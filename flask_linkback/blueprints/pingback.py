@@ -255,11 +255,15 @@ def answer(methods: Methods) -> Response:
 def _body() -> bytes:
     if request.mimetype not in _TYPES:
         raise fault(FaultCode.NOT_A_CALL)
-    request.max_content_length = xmlrpc.MAX_BODY_BYTES
+    # one byte more than allowed: what comes in chunks is cut at the limit without a word
+    request.max_content_length = xmlrpc.MAX_BODY_BYTES + 1
     try:
-        return request.get_data(cache=False)
+        body = request.get_data(cache=False)
     except RequestEntityTooLarge:
         raise fault(FaultCode.NOT_A_CALL) from None
+    if len(body) > xmlrpc.MAX_BODY_BYTES:
+        raise fault(FaultCode.NOT_A_CALL)
+    return body
 
 
 def _log(raised: xmlrpc.Fault, call: xmlrpc.Call | None) -> None:

@@ -112,6 +112,8 @@ class _Answer:
 
     state: LinkState | None
     """None: not yet decided, try again."""
+    failure: str = ""
+    """A short word for what went wrong, in the record of the attempt."""
     reason: str = ""
     endpoint: str | None = None
     status_code: int | None = None
@@ -142,7 +144,7 @@ def send(site: Site, claim: Claim) -> Outcome:
     attempt = AttemptMade(
         started_at=started_at,
         seconds=(site.now() - started_at).total_seconds(),
-        outcome="done" if answer.state is LinkState.sent else "failed",
+        outcome=answer.failure or "done",
         url=answer.endpoint or target,
         address=answer.address,
         status_code=answer.status_code,
@@ -200,6 +202,7 @@ def _tell(site: Site, source: str, target: str, *, removed: bool) -> _Answer:
     if offer.pingback is None:
         return _Answer(
             state=LinkState.unsupported,
+            failure="no_endpoint",
             reason="The target offers no pingback server.",
             status_code=page.status,
             address=page.address,
@@ -220,6 +223,7 @@ def _not_fetched(error: FetchError, *, endpoint: str | None = None) -> _Answer:
     final = isinstance(error, AddressRefused)
     return _Answer(
         state=LinkState.refused if final else None,
+        failure=error.kind,
         reason=f"{error.kind}: {error}",
         endpoint=endpoint,
         overloaded=isinstance(error, TooSlow),
@@ -227,12 +231,19 @@ def _not_fetched(error: FetchError, *, endpoint: str | None = None) -> _Answer:
 
 
 def _bad_status(
-    site: Site, response: Response, reason: str, *, endpoint: str | None = None, text: str = ""
+    site: Site,
+    response: Response,
+    reason: str,
+    *,
+    failure: str = "",
+    endpoint: str | None = None,
+    text: str = "",
 ) -> _Answer:
     """What an answer means that is no success: 4xx is final, but for those that say "later"."""
     final = 400 <= response.status < 500 and response.status not in _TRY_AGAIN_STATUSES
     return _Answer(
         state=LinkState.refused if final else None,
+        failure=failure or f"http_{response.status}",
         reason=reason,
         endpoint=endpoint,
         status_code=response.status,
@@ -260,7 +271,8 @@ def _read_answer(site: Site, response: Response, endpoint: str, *, removed: bool
     except xmlrpc.Fault as fault:
         return _faulted(site, response, fault, endpoint, removed=removed)
     except xmlrpc.Malformed:
-        return _bad_status(site, response, "The answer is no XML-RPC.", endpoint=endpoint, text=text)
+        reason = "The answer is no XML-RPC."
+        return _bad_status(site, response, reason, failure="no_xmlrpc", endpoint=endpoint, text=text)
     return _Answer(
         state=LinkState.sent,
         endpoint=endpoint,
@@ -280,6 +292,7 @@ def _faulted(site: Site, response: Response, fault: xmlrpc.Fault, endpoint: str,
         state = LinkState.refused
     return _Answer(
         state=state,
+        failure="" if state is LinkState.sent else "fault",
         reason="" if state is LinkState.sent else f"Fault {code}: {fault.message}",
         endpoint=endpoint,
         status_code=response.status,

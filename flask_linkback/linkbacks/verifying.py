@@ -356,7 +356,8 @@ def verify_now(site: Site, received: Received) -> None:
         with fetch_slot(site, received.source_host, received.source_key) as seconds:
             if seconds:
                 return
-            look = _look_at(site, waiting, timeout=AT_ONCE_SECONDS)
+            timeout = min(AT_ONCE_SECONDS, site.settings.fetch.fetch_timeout)
+            look = _look_at(site, waiting, timeout=timeout)
             refusal = look.trouble.refusal if look.trouble else Refusal.no_link
             announcements: list[_Announcement] = []
             if look.trouble is None or look.trouble.final:

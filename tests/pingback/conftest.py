@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.apps import Blog
 from tests.neighbours import Neighbour, no_threads_left
@@ -28,9 +30,28 @@ def neighbour() -> Iterator[Neighbour]:
         yield neighbour
 
 
+@pytest.fixture(autouse=True)
+def hasty() -> Iterator[None]:
+    """SQLite does not wait for the disk: no test here is about a power failure."""
+
+    def hurry(connection: Any, _: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    sa.event.listen(sa.Engine, "connect", hurry)
+    yield
+    sa.event.remove(sa.Engine, "connect", hurry)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture
+def blogs(blogs: Callable[..., Blog], clock: Clock) -> Callable[..., Blog]:
+    """A maker of blogs whose time stands still unless the clock is moved."""
+    return lambda url, **settings: clock.set_for(blogs(url, **settings))
 
 
 @pytest.fixture

@@ -158,40 +158,29 @@ def test_p18_fault_or_int_is_no_success(blog: Blog, peer: Peer) -> None:
     assert len(peer.calls) == 5
 
 
+MEANINGS = {
+    **dict.fromkeys((16, 17, 32, 33, 49, -32601), "refused"),
+    **dict.fromkeys((0, 50, 409, 429, -32700, 2**31 - 1), "waiting"),
+    48: "sent",
+}
+
+
 @pytest.mark.parametrize("bare", [False, True])
-@pytest.mark.parametrize(
-    ("code", "state"),
-    [
-        (0, "waiting"),
-        (16, "refused"),
-        (17, "refused"),
-        (32, "refused"),
-        (33, "refused"),
-        (48, "sent"),
-        (49, "refused"),
-        (50, "waiting"),
-        (409, "waiting"),
-        (429, "waiting"),
-        (-32601, "refused"),
-        (-32700, "waiting"),
-        (2**31 - 1, "waiting"),
-    ],
-)
-def test_p18_what_each_fault_means(blog: Blog, peer: Peer, code: int, state: str, bare: bool) -> None:
-    peer.answer = code if bare else xmlrpc.client.Fault(code, "For a reason.")
-    with heard(blog) as said:
-        add(blog, "hello", html=linked(peer.url))
-        work(blog)
-    told = link(blog)
-    assert (told.state, told.fault_code) == (state, code)
-    assert names(said) == {"waiting": [], "refused": ["link_failed"], "sent": ["link_sent"]}[state]
-    if state != "sent":
-        assert f"Fault {code}" in told.reason
-    assert len(pending(blog, "send_link")) == (state == "waiting")
+def test_p18_what_each_fault_means(blog: Blog, peer: Peer, bare: bool) -> None:
+    for code, state in MEANINGS.items():
+        peer.answer = code if bare else xmlrpc.client.Fault(code, "For a reason.")
+        waiting = len(pending(blog, "send_link"))
+        with heard(blog) as said:
+            add(blog, f"fault{code}", html=linked(peer.url))
+            work(blog)
+        told = rows(blog, Link)[-1]
+        assert (told.state, told.fault_code) == (state, code)
+        assert names(said) == {"waiting": [], "refused": ["link_failed"], "sent": ["link_sent"]}[state]
+        assert told.reason.startswith("" if state == "sent" else f"Fault {code}: ")
+        assert len(pending(blog, "send_link")) - waiting == (state == "waiting")
 
 
 def test_p18_denied_with_retry_after_is_tried_again(blog: Blog, peer: Peer, clock: Clock) -> None:
-    clock.set_for(blog)
     peer.answer = xmlrpc.client.Fault(49, "Too many.")
     peer.headers = [("Retry-After", "120")]
     add(blog, "hello", html=linked(peer.url))
@@ -206,17 +195,19 @@ def test_p18_denied_with_retry_after_is_tried_again(blog: Blog, peer: Peer, cloc
     assert link(blog).state is LinkState.sent
 
 
-@pytest.mark.parametrize("code", [2**31, 2**62, -(2**40)])
 def test_p18_fault_codes_may_be_of_any_size(
-    blogs: Callable[..., Blog], database_url: str, peer: Peer, code: int
+    blogs: Callable[..., Blog], database_url: str, peer: Peer
 ) -> None:
     blog = blogs(database_url)
-    body = f"<methodResponse><params><param><value><i8>{code}</i8></value></param></params></methodResponse>"
-    peer.answer = Answer(body=body.encode())
-    add(blog, "hello", html=linked(peer.url))
-    work(blog)
-    assert (link(blog).state, link(blog).fault_code) == (LinkState.waiting, None)
-    assert f"Fault {code}" in link(blog).reason
+    for code in (2**31, 2**62, -(2**40)):
+        value = f"<value><i8>{code}</i8></value>"
+        body = f"<methodResponse><params><param>{value}</param></params></methodResponse>"
+        peer.answer = Answer(body=body.encode())
+        add(blog, f"fault{code}", html=linked(peer.url))
+        work(blog)
+        told = rows(blog, Link)[-1]
+        assert (told.state, told.fault_code) == (LinkState.waiting, None)
+        assert told.reason == f"Fault {code}: "
 
 
 def test_p19_no_server_is_a_row_without_success(blog: Blog, neighbour: Neighbour) -> None:
@@ -335,24 +326,26 @@ def test_p23_lists_of_urls(urls: Any, found: list[str]) -> None:
 # --- what an answer means --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["/target", "/rpc"])
-@pytest.mark.parametrize(
-    ("status", "state"),
-    [(400, "refused"), (403, "refused"), (404, "refused"), (405, "refused"), (410, "refused")]
-    + [(status, "waiting") for status in (301, 408, 425, 429, 500, 502, 503, 504)],
-)
-def test_what_each_status_means(blog: Blog, peer: Peer, where: str, status: int, state: str) -> None:
-    if where == "/target":
-        peer.neighbour.answer("/target", status=status, headers=[("X-Pingback", peer.server)])
-    else:
-        peer.answer = Answer(status=status, body=b"no")
-    with heard(blog) as said:
-        add(blog, "hello", html=linked(peer.url))
-        work(blog)
-    told = link(blog)
-    assert (told.state, told.status_code) == (state, status)
-    assert told.reason == f"The {'target' if where == '/target' else 'pingback server'} answers {status}."
-    assert names(said) == (["link_failed"] if state == "refused" else [])
+STATUSES = {
+    **dict.fromkeys((400, 403, 404, 405, 410), "refused"),
+    **dict.fromkeys((301, 408, 425, 429, 500, 502, 503, 504), "waiting"),
+}
+
+
+@pytest.mark.parametrize("where", ["target", "pingback server"])
+def test_what_each_status_means(blog: Blog, peer: Peer, where: str) -> None:
+    for status, state in STATUSES.items():
+        if where == "target":
+            peer.neighbour.answer("/target", status=status, headers=[("X-Pingback", peer.server)])
+        else:
+            peer.answer = Answer(status=status, body=b"no")
+        with heard(blog) as said:
+            add(blog, f"status{status}", html=linked(peer.url))
+            work(blog)
+        told = rows(blog, Link)[-1]
+        assert (told.state, told.status_code) == (state, status)
+        assert told.reason == f"The {where} answers {status}."
+        assert names(said) == (["link_failed"] if state == "refused" else [])
 
 
 @pytest.mark.parametrize(
@@ -361,7 +354,6 @@ def test_what_each_status_means(blog: Blog, peer: Peer, where: str, status: int,
 def test_retry_after_is_honoured(
     blog: Blog, peer: Peer, clock: Clock, status: int, retry_after: str, seconds: int
 ) -> None:
-    clock.set_for(blog)
     peer.answer = Answer(status=status, headers=[("Retry-After", retry_after)])
     add(blog, "hello", html=linked(peer.url))
     work(blog)
@@ -369,36 +361,34 @@ def test_retry_after_is_honoured(
     assert seconds <= (job.due_at - clock()).total_seconds() <= seconds * 1.2
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_answers_that_are_no_xmlrpc_are_tried_again(
+    blogs: Callable[..., Blog], database_url: str, peer: Peer
+) -> None:
+    blog = blogs(database_url)
+    bodies = (
         b"",
         b"OK",
         b"<html>",
         b"\0\x01\xff<methodResponse/>",
         b"<methodResponse><params/></methodResponse>",
         b"<?xml version='1.0'?><!DOCTYPE x [<!ENTITY y 'z'>]><methodResponse/>",
-    ],
-)
-def test_answers_that_are_no_xmlrpc_are_tried_again(
-    blogs: Callable[..., Blog], database_url: str, peer: Peer, body: bytes
-) -> None:
-    blog = blogs(database_url)
-    peer.answer = Answer(body=body)
-    add(blog, "hello", html=linked(peer.url))
-    work(blog)
-    told = link(blog)
-    assert (told.state, told.reason) == (LinkState.waiting, "The answer is no XML-RPC.")
-    assert "\0" not in told.answer
+    )
+    for number, body in enumerate(bodies):
+        peer.answer = Answer(body=body)
+        add(blog, str(number), html=linked(peer.url))
+        work(blog)
+        told = rows(blog, Link)[-1]
+        assert (told.state, told.reason) == (LinkState.waiting, "The answer is no XML-RPC.")
+        assert "\0" not in told.answer
 
 
-@pytest.mark.parametrize("answer", ["", "ok", "x" * 10_000, True, 1.5, [], {"a": "b"}, None])
-def test_every_other_answer_is_a_success(blog: Blog, peer: Peer, answer: Any) -> None:
-    peer.answer = answer
-    add(blog, "hello", html=linked(peer.url))
-    work(blog)
-    assert link(blog).state is LinkState.sent
-    assert link(blog).answer == str(answer)[:2000]
+def test_every_other_answer_is_a_success(blog: Blog, peer: Peer) -> None:
+    for number, answer in enumerate(("", "ok", "x" * 10_000, True, 1.5, [], {"a": "b"}, None)):
+        peer.answer = answer
+        add(blog, str(number), html=linked(peer.url))
+        work(blog)
+        told = rows(blog, Link)[-1]
+        assert (told.state, told.answer) == (LinkState.sent, str(answer)[:2000])
 
 
 @pytest.mark.parametrize("route", [silent, hang_up, raw(b"SSH-2.0-OpenSSH\r\n")])
@@ -420,7 +410,7 @@ def test_servers_that_do_not_answer_are_tried_again(
 def test_hopeless_after_eight_attempts(
     blogs: Callable[..., Blog], database_url: str, peer: Peer, clock: Clock
 ) -> None:
-    blog = clock.set_for(blogs(database_url))
+    blog = blogs(database_url)
     peer.answer = xmlrpc.client.Fault(0, "Not today.")
     with heard(blog) as said:
         add(blog, "hello", html=linked(peer.url))
@@ -452,7 +442,6 @@ def test_hopeless_after_eight_attempts(
 
 
 def test_edit_asks_again_who_never_answered(blog: Blog, neighbour: Neighbour, clock: Clock) -> None:
-    clock.set_for(blog)
     peer = Peer(neighbour, answer=Answer(status=500))
     add(blog, "hello", html=linked(peer.url))
     for _ in range(8):
@@ -566,7 +555,7 @@ def test_edit_while_the_target_is_told(
 def test_only_the_last_of_several_edits_is_told(
     blogs: Callable[..., Blog], database_url: str, peer: Peer, clock: Clock
 ) -> None:
-    blog = clock.set_for(blogs(database_url))
+    blog = blogs(database_url)
     a, b, c = (peer.serve_page(path) for path in ("/a", "/b", "/c"))
     source = add(blog, "hello", html=linked(a, b))
     for urls in ((a, c), (b, c), (c,)):
@@ -579,7 +568,6 @@ def test_only_the_last_of_several_edits_is_told(
 
 def test_old_version_of_a_page_never_wins(blog: Blog, peer: Peer, clock: Clock) -> None:
     """Jobs may run in any order: here the older one comes last."""
-    clock.set_for(blog)
     a, b = (peer.serve_page(path) for path in ("/a", "/b"))
     source = add(blog, "hello", html=linked(a, b))
     clock.move(1)
@@ -658,9 +646,9 @@ def test_default_ports_are_ports(blogs: Callable[..., Blog], sqlite_url: str) ->
     assert rows(blog, Link) == []
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
+def test_bad_links_spoil_no_others(blogs: Callable[..., Blog], database_url: str, peer: Peer) -> None:
+    blog = blogs(database_url)
+    bad = (
         "http://there.example:99999/",
         "http://there.example:0/",
         "http://user:pw@there.example/",
@@ -668,20 +656,16 @@ def test_default_ports_are_ports(blogs: Callable[..., Blog], sqlite_url: str) ->
         "http://there.example/\u2028",
         "http://10.0.0.1/\x7f",
         "http://[::1]/",
-        "http://10.0.0.1/",
+        "http://[::1",
         "http://a..b/",
         "http://" + "x" * 300 + ".example/",
-    ],
-)
-def test_a_bad_link_spoils_no_other(
-    blogs: Callable[..., Blog], database_url: str, peer: Peer, bad: str
-) -> None:
-    blog = blogs(database_url)
-    add(blog, "hello", html=linked(bad, peer.url))
+    )
+    add(blog, "hello", html=linked(*bad, peer.url))
     work(blog)
     told = {each.target: each.state for each in rows(blog, Link)}
     assert told.pop(peer.url) is LinkState.sent
-    assert set(told.values()) <= {LinkState.refused}
+    assert set(told.values()) == {LinkState.refused}
+    assert len(told) >= 7
 
 
 def test_content_with_odd_characters(blogs: Callable[..., Blog], database_url: str, peer: Peer) -> None:

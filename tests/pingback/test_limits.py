@@ -38,7 +38,7 @@ from tests.pingback.tools import (
 @pytest.fixture
 def told(blogs: Callable[..., Blog], sqlite_url: str, clock: Clock, neighbour: Neighbour) -> Blog:
     """A blog that has verified a mention of its one post by ``/source``."""
-    blog = clock.set_for(blogs(sqlite_url))
+    blog = blogs(sqlite_url)
     target = add(blog, "hello")
     neighbour.answer("/source", body=page(target))
     ping(blog, neighbour.url("/source"), target)
@@ -82,7 +82,6 @@ def test_repeat_is_48_without_a_fetch_and_one_look_in_an_interval(
 
 
 def test_repeat_of_what_is_not_yet_verified_is_48(blog: Blog, clock: Clock, neighbour: Neighbour) -> None:
-    clock.set_for(blog)
     target = add(blog, "hello")
     ping(blog, neighbour.url("/source"), target)
     for _ in range(3):
@@ -106,7 +105,6 @@ def test_repeat_owes_the_look_that_got_lost(blog: Blog, neighbour: Neighbour) ->
 def test_failed_is_judged_anew_but_not_fetched_at_once(
     blog: Blog, clock: Clock, neighbour: Neighbour
 ) -> None:
-    clock.set_for(blog)
     target = add(blog, "hello")
     neighbour.answer("/source", body=page())
     ping(blog, neighbour.url("/source"), target)
@@ -144,7 +142,7 @@ def test_rejected_stays_rejected(told: Blog, clock: Clock, neighbour: Neighbour,
 def test_interval_zero_switches_it_off(
     blogs: Callable[..., Blog], sqlite_url: str, clock: Clock, neighbour: Neighbour
 ) -> None:
-    blog = clock.set_for(blogs(sqlite_url, SOURCE_INTERVAL_SECONDS=0))
+    blog = blogs(sqlite_url, SOURCE_INTERVAL_SECONDS=0)
     target = add(blog, "hello")
     neighbour.answer("/source", body=page(target))
     ping(blog, neighbour.url("/source"), target)
@@ -224,8 +222,8 @@ def test_a_source_is_fetched_once_however_many_workers_there_are(
 
 
 def test_slots_of_a_host(blogs: Callable[..., Blog], database_url: str, clock: Clock) -> None:
-    blog = clock.set_for(blogs(database_url))
-    other_process = clock.set_for(blogs(database_url))
+    blog = blogs(database_url)
+    other_process = blogs(database_url)
 
     def ask(key: str, host: str = "a.example") -> float:
         with other_process.app.app_context(), fetch_slot(other_process.site, host, key) as seconds:
@@ -250,7 +248,7 @@ def test_slots_of_a_host(blogs: Callable[..., Blog], database_url: str, clock: C
 def test_fetches_of_a_host_and_of_all_in_a_minute(
     blogs: Callable[..., Blog], sqlite_url: str, clock: Clock
 ) -> None:
-    blog = clock.set_for(blogs(sqlite_url, RATE_LIMITS={"source_host": 3, "fetches": 5}))
+    blog = blogs(sqlite_url, RATE_LIMITS={"source_host": 3, "fetches": 5})
 
     def ask(host: str) -> float:
         clock.move(1)
@@ -270,7 +268,7 @@ def test_fetches_of_a_host_and_of_all_in_a_minute(
 def test_over_a_hosts_limit_is_stored_and_fetched_later(
     blogs: Callable[..., Blog], sqlite_url: str, clock: Clock, neighbour: Neighbour
 ) -> None:
-    blog = clock.set_for(blogs(sqlite_url, RATE_LIMITS={"source_host": 2}, PINGBACK_VERIFY="at_once"))
+    blog = blogs(sqlite_url, RATE_LIMITS={"source_host": 2}, PINGBACK_VERIFY="at_once")
     target = add(blog, "hello")
     for number in range(4):
         neighbour.answer(f"/{number}", body=page(target))
@@ -287,7 +285,7 @@ def test_over_a_hosts_limit_is_stored_and_fetched_later(
 
 def test_none_is_no_limit(blogs: Callable[..., Blog], sqlite_url: str, clock: Clock) -> None:
     limits = dict.fromkeys(("caller", "target", "source_host", "source_host_parallel", "fetches"))
-    blog = clock.set_for(blogs(sqlite_url, RATE_LIMITS=limits))
+    blog = blogs(sqlite_url, RATE_LIMITS=limits)
     target = add(blog, "hello")
     for number in range(100):
         ping(blog, f"http://there.example/{number}", target)
@@ -301,7 +299,7 @@ def test_none_is_no_limit(blogs: Callable[..., Blog], sqlite_url: str, clock: Cl
 
 @pytest.fixture
 def at_once(blogs: Callable[..., Blog], sqlite_url: str, clock: Clock) -> Blog:
-    blog = clock.set_for(blogs(sqlite_url, PINGBACK_VERIFY="at_once"))
+    blog = blogs(sqlite_url, PINGBACK_VERIFY="at_once")
     add(blog, "hello")
     work(blog)
     return blog
@@ -413,7 +411,7 @@ def test_at_once_judges_what_else_waits_for_the_source(
 def test_over_a_callers_limit_is_49_with_retry_after(
     blogs: Callable[..., Blog], sqlite_url: str, clock: Clock
 ) -> None:
-    blog = clock.set_for(blogs(sqlite_url))
+    blog = blogs(sqlite_url)
     target = add(blog, "hello")
     body = xmlrpc.client.dumps(("http://there.example/", target), "pingback.ping").encode()
     fault_of(ping, blog, "no url", target)
@@ -467,7 +465,7 @@ def test_plain_addresses() -> None:
 def test_ipv6_callers_are_counted_by_their_network(
     blogs: Callable[..., Blog], sqlite_url: str, clock: Clock
 ) -> None:
-    blog = clock.set_for(blogs(sqlite_url, RATE_LIMITS={"caller": 2}))
+    blog = blogs(sqlite_url, RATE_LIMITS={"caller": 2})
     target = add(blog, "hello")
     for number in range(2):
         assert ping(blog, f"http://there.example/{number}", target, caller=f"2001:db8::{number}")
@@ -478,7 +476,7 @@ def test_ipv6_callers_are_counted_by_their_network(
 
 
 def test_callers_behind_a_declared_proxy(blogs: Callable[..., Blog], sqlite_url: str, clock: Clock) -> None:
-    blog = clock.set_for(blogs(sqlite_url, RATE_LIMITS={"caller": 1}))
+    blog = blogs(sqlite_url, RATE_LIMITS={"caller": 1})
     blog.app.wsgi_app = ProxyFix(blog.app.wsgi_app)  # type: ignore[method-assign]
     target = add(blog, "hello")
 
@@ -494,7 +492,7 @@ def test_callers_behind_a_declared_proxy(blogs: Callable[..., Blog], sqlite_url:
 
 
 def test_over_a_targets_limit_is_49(blogs: Callable[..., Blog], sqlite_url: str, clock: Clock) -> None:
-    blog = clock.set_for(blogs(sqlite_url))
+    blog = blogs(sqlite_url)
     target, other = add(blog, "hello"), add(blog, "other")
     for number in range(30):
         ping(blog, f"http://there.example/{number}", target, caller=f"192.0.2.{number}")
@@ -534,7 +532,7 @@ def test_counting_forgets_and_bears_a_clock_that_jumps() -> None:
 def test_close_after_days(
     blogs: Callable[..., Blog], sqlite_url: str, clock: Clock, published: Any, closed: bool
 ) -> None:
-    blog = clock.set_for(blogs(sqlite_url, CLOSE_AFTER_DAYS=10, TIMEZONE="Europe/Paris"))
+    blog = blogs(sqlite_url, CLOSE_AFTER_DAYS=10, TIMEZONE="Europe/Paris")
     blog.linkback.target("about", date=lambda _: published)(lambda: "about")
     if closed:
         assert fault_of(ping, blog, "http://there.example/", "https://blog.example/about") == 0x21

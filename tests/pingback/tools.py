@@ -198,6 +198,7 @@ def served(make: Callable[..., Blog], database_url: str, **settings: Any) -> Ite
         port = listener.getsockname()[1]
         blog = make(database_url, base_url=f"http://127.0.0.1:{port}", **settings)
         server = make_server("127.0.0.1", port, blog.app, threaded=True, fd=listener.fileno())
+    server.daemon_threads = False  # those that serve a request are waited for
     thread = threading.Thread(target=server.serve_forever, args=[0.01])
     thread.start()
     try:
