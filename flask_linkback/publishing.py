@@ -14,12 +14,13 @@ from sqlalchemy.orm import Session
 
 from .changes import BulkStatement, Change, Kind, Watch, Watches, note_call
 from .errors import AddressRefused, FetchError
+from .fetch import Response
 from .linkbacks.sending import owe_links
 from .linkbacks.targets import key_of, read
 from .linkbacks.text import storable
 from .models import Page, PageState, digest, without_fragment
 from .outbox import jobs
-from .outbox.jobs import Claim, Outcome
+from .outbox.jobs import AttemptMade, Claim, Outcome
 from .protocols.html import outgoing_links
 from .site import Site, current_site
 
@@ -117,24 +118,51 @@ def expand(site: Site, claim: Claim) -> Outcome:
     """Handle a job: owe each target of a page its linkback."""
     url, targets = claim.payload["url"], claim.payload["targets"]
     whole = claim.payload["whole"]
+    attempt: AttemptMade | None = None
     if targets is None:
+        started_at = site.now()
         try:
             response = site.fetch.get(url, max_body=site.settings.fetch.max_html_bytes)
-        except AddressRefused as error:
-            return jobs.dead(f"{error.kind}: {error}")
         except FetchError as error:
-            return jobs.again(f"{error.kind}: {error}")
+            attempt = _attempt(site, url, started_at, error=error)
+            end = jobs.dead if isinstance(error, AddressRefused) else jobs.again
+            return end(f"{error.kind}: {error}", attempt=attempt)
+        attempt = _attempt(site, url, started_at, response=response)
         if not 200 <= response.status < 300:
-            return jobs.again(f"The page answers {response.status}.")
+            return jobs.again(f"The page answers {response.status}.", attempt=attempt)
         targets = [storable(link, _LONGEST_URL) for link in outgoing_links(response.body, response.url)]
     session = site.session
     changed_at = _lock_page(session, url)
     if whole and changed_at is not None and changed_at.isoformat() != claim.payload["changed_at"]:
         session.rollback()
-        return jobs.done("A later version of the page was published.")
+        return jobs.done("A later version of the page was published.", attempt=attempt)
     owe_links(site, session, url, targets, object_key=claim.payload["object_key"], complete=whole)
     session.commit()
-    return jobs.done()
+    return jobs.done(attempt=attempt)
+
+
+def _attempt(
+    site: Site,
+    url: str,
+    started_at: datetime,
+    *,
+    response: Response | None = None,
+    error: FetchError | None = None,
+) -> AttemptMade:
+    status = response.status if response is not None else None
+    if error is not None:
+        outcome = error.kind
+    else:
+        outcome = "done" if status is None or 200 <= status < 300 else f"http_{status}"
+    return AttemptMade(
+        started_at=started_at,
+        seconds=(site.now() - started_at).total_seconds(),
+        outcome=outcome,
+        url=url,
+        address=response.address if response is not None else None,
+        status_code=status,
+        reason=str(error or ""),
+    )
 
 
 def _lock_page(session: Session, url: str) -> datetime | None:
