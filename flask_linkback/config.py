@@ -363,7 +363,9 @@ class OutboxSettings:
     """Who does the owed work, when and how long it is kept."""
 
     runner: str = _setting(
-        "thread", _choice("thread", "external", "celery", "inline", "off"), "Who works the jobs off."
+        "thread",
+        _choice("thread", "external", "celery", "inline", "off"),
+        "Who works the jobs off: thread, external, inline or off; celery is planned.",
     )
     worker_threads: int = _setting(8, _number(1, 512), "Threads of one worker that send.")
     retry_schedule: tuple[float, ...] = _setting(
@@ -385,17 +387,21 @@ class LinkbackSettings:
     protocols: tuple[str, ...] = _setting(
         ("pingback", "webmention"),
         _choices("pingback", "webmention", "trackback"),
-        "What is received. Sending knows all three.",
+        "What is received; of pingback, webmention and trackback only the first is there yet.",
     )
     pingback_verify: str = _setting(
-        "queued", _choice("queued", "at_once"), "Verify later, or in the request with exact faults."
+        "queued",
+        _choice("queued", "at_once"),
+        "When to verify: queued is later, at_once is in the request, with exact faults.",
     )
     accept: bool = _setting(True, _boolean, "False closes the whole site for linkbacks.")
     close_after_days: int | None = _setting(
         None, _optional(_number(1)), "Days after which a target with a date is closed."
     )
     auto_approve: bool | tuple[str | Callable[..., bool], ...] = _setting(
-        ("known_host", "known_author"), _approvers, "Which verified mentions need no moderator."
+        ("known_host", "known_author"),
+        _approvers,
+        "What needs no moderator: known_host, known_author, callables; or True, all of it.",
     )
     show_unapproved: bool = _setting(False, _boolean, "Show mentions that wait for a moderator.")
     excerpt_length: int = _setting(200, _number(1, 10_000), "Characters round the link.")
@@ -429,23 +435,29 @@ class WebSubSettings:
         secret=True,
     )
     websub_secrets: str = _setting(
-        "https", _choice("https", "always", "never"), "For which hubs a subscription has a secret."
+        "https",
+        _choice("https", "always", "never"),
+        "For which hubs a subscription has a secret: https, always or never.",
     )
     websub_bad_signature_status: int = _setting(
         403, _number(200, 499), "The answer to content with a missing or wrong signature."
     )
     websub_min_algorithm: str = _setting(
-        "sha1", _choice("sha1", "sha256", "sha384", "sha512"), "The weakest signature that we accept."
+        "sha1",
+        _choice("sha1", "sha256", "sha384", "sha512"),
+        "The weakest signature that we accept: sha1, sha256, sha384 or sha512.",
     )
     lease_seconds: int = _setting(864000, _number(1), "The lease that we ask a hub for.")
     max_lease_seconds: int = _setting(1209600, _number(1), "The longest lease that we believe a hub.")
     hub_enabled: bool = _setting(False, _boolean, "Be a hub ourselves, at URL_PREFIX/hub.")
-    hub_topics: str = _setting("own", _choice("own", "any"), "Topics that our hub serves.")
+    hub_topics: str = _setting("own", _choice("own", "any"), "Topics that our hub serves: own or any.")
     hub_lease_seconds: tuple[int, int, int] = _setting(
         (3600, 864000, 2592000), _lease_limits, "Least, default and longest lease that our hub gives."
     )
     hub_algorithm: str = _setting(
-        "sha256", _choice("sha1", "sha256", "sha384", "sha512"), "How our hub signs content."
+        "sha256",
+        _choice("sha1", "sha256", "sha384", "sha512"),
+        "How our hub signs content: sha1, sha256, sha384 or sha512.",
     )
 
 
