@@ -32,16 +32,18 @@ PLANNED: Final = "*Planned: declared, but without effect yet.*"
 
 
 @cache
-def source_without(*left_out: str) -> str:
-    """The code of the package, but for some of its modules."""
-    texts = [path.read_text() for path in PACKAGE.rglob("*.py") if path.name not in left_out]
-    texts += [path.read_text() for path in PACKAGE.rglob("*.html")]
-    return "\n".join(texts)
-
-
-def is_used(pattern: str, *declared_in: str) -> bool:
-    """Does any module but the one that declares it speak of this?"""
-    return re.search(pattern, source_without(*declared_in)) is not None
+def used() -> set[str]:
+    """What the code speaks of: ``.attribute``, ``module.attribute``, and ``models.Name`` that is imported."""
+    found: set[str] = set()
+    for path in PACKAGE.rglob("*.py"):
+        if path.name in ("config.py", "models.py", "signals.py"):  # who declares a thing does not use it
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                found |= {f".{node.attr}", f"{ast.unparse(node.value)}.{node.attr}"}
+            elif isinstance(node, ast.ImportFrom) and node.module == "models":
+                found |= {f"models.{alias.name}" for alias in node.names}
+    return found
 
 
 def sentence(obj: Any) -> str:
@@ -61,7 +63,7 @@ def settings() -> Iterator[str]:
             part_before = part
         yield from (f".. lb-setting:: LINKBACK_{field.name.upper()}", "")
         yield f"   {field.metadata['doc']} Default: ``{shown(field.metadata['default'])}``."
-        if not is_used(rf"\.{field.name}\b", "config.py"):
+        if f".{field.name}" not in used():
             yield f"   {PLANNED}"
         yield ""
 
@@ -81,7 +83,7 @@ def shown(value: Any) -> str:
 def all_signals() -> Iterator[str]:
     for name in sorted(signals.__all__):
         yield from (f".. lb-signal:: {name}", "", f"   {code_words(getattr(signals, name).__doc__ or '')}")
-        if not is_used(rf"\b{name}\b", "signals.py"):
+        if f"signals.{name}" not in used():
             yield f"   {PLANNED}"
         yield ""
 
@@ -98,7 +100,7 @@ def tables() -> Iterator[str]:
     for name in sorted(mapped):
         model = mapped[name]
         yield from (f".. lb-table:: {name}", "", f"   {code_words(sentence(model))}")
-        if not is_used(rf"\b{model.__name__}\b", "models.py"):
+        if f"models.{model.__name__}" not in used():
             yield f"   {PLANNED}"
         yield ""
         columns = ", ".join(f"``{column.name}``" for column in ordered(model.__table__))
