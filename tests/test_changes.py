@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ from flask_linkback.errors import ConfigError, LinkbackError
 from flask_linkback.models import Job, Mention, MentionState, MentionStatus
 from flask_linkback.outbox import jobs
 from tests.apps import Blog
-from tests.outbox.helpers import one_postgresql_url, postgresql_url  # noqa: F401
+from tests.outbox.helpers import one_postgresql_url, postgresql_url, sqlite_file, sqlite_url  # noqa: F401
 
 Told = list[tuple[Any, ...]]
 
@@ -54,6 +55,12 @@ def blog(blogs: Callable[..., Blog], database_url: str) -> Iterator[Blog]:
 @pytest.fixture
 def session(blog: Blog) -> Session:
     return blog.db.session()
+
+
+@pytest.fixture
+def own_url(tmp_path: Path) -> str:
+    """An empty database, for models of one test's own."""
+    return f"sqlite:///{tmp_path}/own.db"
 
 
 def short(change: Change | BulkStatement) -> tuple[Any, ...]:
@@ -608,7 +615,7 @@ def test_a_field_that_is_no_column_is_refused(blog: Blog) -> None:
         watch(blog, "url")
 
 
-def test_registration_does_not_need_the_other_models(sqlite_url: str) -> None:
+def test_registration_does_not_need_the_other_models(own_url: str) -> None:
     """It stands below the model's class, where other classes are not defined yet."""
 
     class Base(DeclarativeBase):
@@ -648,7 +655,7 @@ def test_registration_does_not_need_the_other_models(sqlite_url: str) -> None:
             ),
         )
     )
-    with plain_app(db, sqlite_url, watches) as app, app.app_context():
+    with plain_app(db, own_url, watches) as app, app.app_context():
         one, two = Author(name="one"), Author(name="two", books=[Book(title="a"), Book(title="b")])
         db.session.add_all([one, two])
         db.session.commit()
@@ -671,7 +678,7 @@ def test_registration_does_not_need_the_other_models(sqlite_url: str) -> None:
         assert books == [("deleted", {"title": ("b", None), "author_id": (two.id, None)})]
 
 
-def test_subclasses_are_watched_also_those_to_come(sqlite_url: str) -> None:
+def test_subclasses_are_watched_also_those_to_come(own_url: str) -> None:
     class Base(DeclarativeBase):
         pass
 
@@ -704,7 +711,7 @@ def test_subclasses_are_watched_also_those_to_come(sqlite_url: str) -> None:
         text: Mapped[str] = mapped_column(default="")
         __mapper_args__ = {"polymorphic_identity": "long"}  # noqa: RUF012
 
-    with plain_app(db, sqlite_url, watches) as app, app.app_context():
+    with plain_app(db, own_url, watches) as app, app.app_context():
         for kind in (Page, Note, Long):
             page = kind(title="A")
             db.session.add(page)
@@ -743,7 +750,7 @@ class plain_app:
         self.app.extensions["linkback"].fetch.close()
 
 
-def test_a_model_of_another_bind_is_refused_unless_that_is_wanted(sqlite_url: str) -> None:
+def test_a_model_of_another_bind_is_refused_unless_that_is_wanted(own_url: str) -> None:
     class Base(DeclarativeBase):
         pass
 
@@ -767,15 +774,15 @@ def test_a_model_of_another_bind_is_refused_unless_that_is_wanted(sqlite_url: st
         watches.watch(visits)
     assert not watches
     watches.watch(visits, allow_other_bind=True)
-    other = sqlite_url.replace(".db", "-other.db")
-    with plain_app(db, sqlite_url, watches, SQLALCHEMY_BINDS={"other": other}) as app, app.app_context():
+    other = own_url.replace(".db", "-other.db")
+    with plain_app(db, own_url, watches, SQLALCHEMY_BINDS={"other": other}) as app, app.app_context():
         db.session.add(Visit())
         db.session.commit()
         assert told == ["created"]
         assert db.session.scalar(sa.select(sa.func.count()).select_from(Job)) == 1
 
 
-def test_a_value_that_is_changed_in_place_is_a_change(sqlite_url: str) -> None:
+def test_a_value_that_is_changed_in_place_is_a_change(own_url: str) -> None:
     """Its old value is not known: it is the new one."""
 
     class Base(DeclarativeBase):
@@ -799,7 +806,7 @@ def test_a_value_that_is_changed_in_place_is_a_change(sqlite_url: str) -> None:
             ),
         )
     )
-    with plain_app(db, sqlite_url, watches) as app, app.app_context():
+    with plain_app(db, own_url, watches) as app, app.app_context():
         page = Page(data={"a": 1})
         db.session.add(page)
         db.session.commit()
@@ -867,9 +874,9 @@ def test_a_call_that_nobody_commits_is_told_of_once(
 
 
 def test_a_call_that_the_end_of_a_request_drops_is_told_of(
-    blogs: Callable[..., Blog], sqlite_url: str, caplog: pytest.LogCaptureFixture
+    blogs: Callable[..., Blog], own_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    blog = blogs(sqlite_url, content=None, RUNNER="off")
+    blog = blogs(own_url, content=None, RUNNER="off")
 
     @blog.app.get("/publish")
     def publish() -> str:
@@ -989,7 +996,7 @@ def post_of(style: str, db: SQLAlchemy) -> Any:
 
 
 @pytest.mark.parametrize("style", list(STYLES))
-def test_every_style_of_base_class(sqlite_url: str, style: str) -> None:
+def test_every_style_of_base_class(own_url: str, style: str) -> None:
     try:
         db = STYLES[style]()
         Post = post_of(style, db)
@@ -1003,7 +1010,7 @@ def test_every_style_of_base_class(sqlite_url: str, style: str) -> None:
 
     watches = Watches()
     watches.watch(Watch(name="posts", model=Post, fields=("title",), callback=hear))
-    with plain_app(db, sqlite_url, watches) as app, app.app_context():
+    with plain_app(db, own_url, watches) as app, app.app_context():
         # two that are equal, as dataclasses may be
         posts = [Post(title="A"), Post(title="A")]
         db.session.add_all(posts)

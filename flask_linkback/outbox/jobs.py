@@ -71,13 +71,13 @@ def _machine_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def clock(session: Session, site: Site) -> datetime:
+def clock(session: Session, site: Site | None) -> datetime:
     """Return the time: the site's, put right by as much as this machine's differs from the server's.
 
     Workers on several machines so agree about what is due and whose lease has ended. SQLite has no
-    clock but the machine's.
+    clock but the machine's. Without a site, when the application is gone, it is the machine's, too.
     """
-    now = site.now()
+    now = _machine_clock() if site is None else site.now()
     if _dialect(session) != "postgresql":
         return now
     asked = _machine_clock()
@@ -121,8 +121,9 @@ def add(session: Session, jobs: Iterable[NewJob]) -> int:
             scheduled.append(row)
     for rows, at_once in ((due, True), (scheduled, False)):
         if rows:
-            session.execute(_insert(session, at_once=at_once), rows).close()
-            session.info[ADDED] = True
+            session.execute(_insert(session, at_once=at_once), rows)
+    if due or scheduled:
+        _made_due(session)
     return len(due) + len(scheduled)
 
 
@@ -130,7 +131,7 @@ def add_dead(session: Session, job: NewJob, reason: str) -> None:
     """Write a job that could not be made in full, to be seen and replayed by a person."""
     now = current_site().now()
     row = {**_row(job, now, JobState.dead), "reason": _text(reason), "finished_at": now}
-    session.execute(sa.insert(_job).values(due_at=sa.bindparam("due")), [row])
+    session.execute(_insert(session, at_once=False), [row])
 
 
 def _row(job: NewJob, now: datetime, state: JobState) -> dict[str, Any]:
@@ -149,15 +150,20 @@ def _row(job: NewJob, now: datetime, state: JobState) -> dict[str, Any]:
     }
 
 
-def _insert(session: Session, *, at_once: bool) -> Any:
+def _insert(session: Session, *, at_once: bool) -> sa.Insert:
     due: Any = sa.bindparam("due", type_=_job.c.due_at.type)
-    if _dialect(session) != "postgresql":
-        return sa.insert(_job).values(due_at=due)
-    if at_once:
+    if at_once and _dialect(session) == "postgresql":
         # the clock of this machine may be fast; what is due now must not wait for that
         due = sa.func.least(due, sa.func.now())
-    # the notification is sent with the commit, and not at all by a rollback; no round trip of its own
-    return sa.insert(_job).values(due_at=due).returning(sa.func.pg_notify(CHANNEL, ""))
+    return sa.insert(_job).values(due_at=due)
+
+
+def _made_due(session: Session) -> None:
+    """Let this transaction's commit wake the workers, those of other processes too."""
+    session.info[ADDED] = True
+    if _dialect(session) == "postgresql":
+        # sent with the commit, and not at all by a rollback
+        session.execute(sa.select(sa.func.pg_notify(CHANNEL, ""))).close()
 
 
 def add_once(session: Session, job: NewJob) -> bool:
@@ -185,12 +191,6 @@ def _take_write_lock(session: Session) -> None:
     """On SQLite, become the one writer; elsewhere rows are locked one by one."""
     if _dialect(session) == "sqlite":
         session.execute(sa.update(_job).where(_job.c.id.is_(None)).values(reason=""))
-
-
-def _made_due(session: Session) -> None:
-    session.info[ADDED] = True
-    if _dialect(session) == "postgresql":
-        session.execute(sa.select(sa.func.pg_notify(CHANNEL, ""))).close()
 
 
 # --- outcomes ----------------------------------------------------------------------------------------
@@ -287,11 +287,10 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A claim and what became of it; ``at`` says when, if it was not just now."""
+    """A claim and what became of it."""
 
     claim: Claim
     outcome: Outcome
-    at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,6 +329,7 @@ def turn(
         # an idle worker only reads; on SQLite it so takes no write lock
         due_at = None if finished else _next_due(session, without_hosts)
         if finished or (due_at is not None and due_at <= now):
+            _read_is_over(session, wrote=bool(finished))
             found = _claim(session, now, want, lease_seconds, without_hosts, len(schedule))
         else:
             found = Turn(next_due=due_at)
@@ -349,6 +349,12 @@ def _waiting(columns: Sequence[Any], without_hosts: Collection[str]) -> sa.Selec
 
 def _next_due(session: Session, without_hosts: Collection[str]) -> datetime | None:
     return cast("datetime | None", session.scalar(_waiting([_job.c.due_at], without_hosts).limit(1)))
+
+
+def _read_is_over(session: Session, *, wrote: bool = False) -> None:
+    """SQLite lets no transaction write that has read what somebody has written over since."""
+    if not wrote and _dialect(session) == "sqlite":
+        session.rollback()
 
 
 _COLUMNS: Final = (
@@ -470,7 +476,7 @@ def _settle_apart(
 
 
 def _settled(each: Finished, now: datetime, schedule: Sequence[float]) -> dict[str, Any]:
-    claim, outcome, now = each.claim, each.outcome, each.at or now
+    claim, outcome = each.claim, each.outcome
     row: dict[str, Any] = {
         "claim_id": claim.id,
         "claim_token": claim.token,
@@ -543,6 +549,7 @@ def reclaim(session: Session, now: datetime, attempts_allowed: int) -> int:
     )
     count = 0
     if session.execute(expired.limit(1)).first() is not None:
+        _read_is_over(session)
         reason = "The worker vanished during the last attempt."
         last = expired.where(_job.c.attempts >= attempts_allowed)
         dead = {"state": JobState.dead, "token": None, "finished_at": now, "reason": reason}

@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -47,6 +47,7 @@ _BEAT_SECONDS: Final = 10.0
 _AWAY_SECONDS: Final = 0.5
 """How long a worker waits before it tries again when the database is away or busy."""
 _COMPLAIN_SECONDS: Final = 1.0
+_SAME_COMPLAINT_SECONDS: Final = 60.0
 
 
 class Worker:
@@ -74,6 +75,7 @@ class Worker:
         self._bell = bell or Bell()
         self._desk = Desk(self.threads, self._bell)
         self._threads: list[threading.Thread] = []
+        self._line: _Line | None = None
         self._stopping = False
         self._settling: list[Finished] = []
         """Taken from the desk and not yet in the database."""
@@ -83,6 +85,7 @@ class Worker:
         # when (time.monotonic) what is to be done next
         self._claim_at = self._settle_at = self._beat_at = self._renew_at = self._reclaim_at = 0.0
         self._away_until = self._complained_at = 0.0
+        self._complained = ""
 
     def stop(self) -> None:
         """Ask the worker to finish what runs, release the rest and return; also from a signal handler."""
@@ -119,34 +122,57 @@ class Worker:
         self._stopping = True
         deadline = time.monotonic() + DRAIN_SECONDS
         self._release(self._desk.close())
-        while (site := self._site()) is not None:
+        while True:
+            site = self._site()
             self._try_to_look(site)
             if self._desk.is_empty() and not self._settling:
                 self._say_goodbye()
                 break
-            del site
-            if time.monotonic() > deadline:
+            if site is None or time.monotonic() > deadline:
                 break
+            del site
             self._bell.wait(SETTLE_SECONDS)
             if time.monotonic() > deadline:
                 # when they end after all, their tokens are void
                 self._release(self._desk.held())
         for thread in self._threads:
             thread.join(1 if self._desk.is_empty() else 0)
+        self._hang_up()
         if self._site() is None:
             self.engine.dispose()  # nobody else can do that any more
 
     def _release(self, claims: list[Claim]) -> None:
         self._settling += [Finished(claim=claim, outcome=jobs.later(0)) for claim in claims]
 
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[Session]:
+        """A Session on a connection of the worker's own.
+
+        Handlers that use up the pool would keep it from renewing its leases.
+        """
+        if self._line is None:
+            self._line = _Line(self.engine)
+        try:
+            with Session(self._line.connection) as session:
+                yield session
+        except BaseException:
+            self._hang_up()  # it may be broken
+            raise
+
+    def _hang_up(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
+
     # --- one look ------------------------------------------------------------------------------------
 
-    def _try_to_look(self, site: Site) -> int | None:
+    def _try_to_look(self, site: Site | None) -> int | None:
         """Do what is to be done now; return how many jobs were claimed, None if none were looked for."""
         if time.monotonic() < self._away_until:
             return None
         try:
             claimed = self._settle_and_claim(site)
+            self._start_threads()
             self._keep_alive(site)
         except Exception as error:  # whatever it was: what is owed stays owed, and is tried again
             self._complain(error)
@@ -154,7 +180,7 @@ class Worker:
             return None
         return claimed
 
-    def _settle_and_claim(self, site: Site) -> int | None:
+    def _settle_and_claim(self, site: Site | None) -> int | None:
         now = time.monotonic()
         self._collect(now)
         # there are probably more than were claimed; or a host that was left aside may have room now
@@ -169,7 +195,7 @@ class Worker:
             return None
         want = min(room, CLAIM_AT_MOST) if wanted else 0
         without = self._desk.full_hosts() if want else []
-        with Session(self.engine) as session:
+        with self._session() as session:
             moment = jobs.clock(session, site)
             turn = jobs.turn(
                 session,
@@ -192,7 +218,7 @@ class Worker:
         self._claim_at = now + min(
             seconds if seconds > 0 else self._poll, self._poll, self._lease_seconds / 6
         )
-        self._do(turn.claims)
+        self._desk.put(turn.claims)
         return claimed
 
     def _collect(self, now: float) -> None:
@@ -204,8 +230,7 @@ class Worker:
             given_up = each.outcome.verdict is Verdict.again and each.claim.is_last
             self.tally[Verdict.dead.value if given_up else each.outcome.verdict.value] += 1
 
-    def _do(self, claims: Sequence[Claim]) -> None:
-        self._desk.put(claims)
+    def _start_threads(self) -> None:
         for number in range(len(self._threads), min(self.threads, len(self._desk.held()))):
             thread = threading.Thread(
                 target=_work, args=(self._desk, self._site), name=f"linkback-sender-{number}", daemon=True
@@ -225,7 +250,7 @@ class Worker:
 
     # --- alive, or not -------------------------------------------------------------------------------
 
-    def _keep_alive(self, site: Site) -> None:
+    def _keep_alive(self, site: Site | None) -> None:
         """Say that this worker lives, renew its leases, take over the jobs of dead workers."""
         now = time.monotonic()
         held = self._desk.held()
@@ -234,7 +259,7 @@ class Worker:
         renew, beat, reclaim = now >= self._renew_at, now >= self._beat_at, now >= self._reclaim_at
         if not (renew or beat or reclaim):
             return
-        with Session(self.engine) as session:
+        with self._session() as session:
             moment = jobs.clock(session, site)
             if renew:
                 jobs.renew(session, held, moment + timedelta(seconds=self._lease_seconds))
@@ -266,24 +291,40 @@ class Worker:
 
     def _say_goodbye(self) -> None:
         try:
-            with Session(self.engine) as session:
+            with self._session() as session:
                 session.execute(sa.delete(models.Worker).where(models.Worker.name == self.name))
                 session.commit()
         except SQLAlchemyError as error:
             self._complain(error)
 
     def _complain(self, error: Exception) -> None:
-        """One line a second at most."""
+        """One line a second at most, and the same one once a minute."""
+        said = error.orig if isinstance(error, DBAPIError) else error
+        line = f"{type(said).__name__}: {str(said).partition(chr(10))[0][:200]}"
         now = time.monotonic()
-        if now < self._complained_at + _COMPLAIN_SECONDS:
+        pause = _SAME_COMPLAINT_SECONDS if line == self._complained else _COMPLAIN_SECONDS
+        if self._complained and now < self._complained_at + pause:
             return
-        self._complained_at = now
+        self._complained, self._complained_at = line, now
         if isinstance(error, SQLAlchemyError):
-            said = error.orig if isinstance(error, DBAPIError) else error
-            first_line = str(said).partition("\n")[0][:200]
-            logger.warning("The outbox waits for the database: %s: %s", type(said).__name__, first_line)
+            logger.warning("The outbox waits for the database: %s", line)
         else:
             logger.error("The outbox cannot go on.", exc_info=error)
+
+
+class _Line:
+    """A connection beside the pool; it has the settings and events of its engine."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.connection = engine.connect()
+        # detached, it is not known any more
+        self._driver_connection: Any = self.connection.connection.driver_connection
+        self.connection.detach()
+
+    def close(self) -> None:
+        self.connection.invalidate()  # or close() would roll back first, on a connection that may be lost
+        self.connection.close()
+        self._driver_connection.close()
 
 
 # --- doing one job -----------------------------------------------------------------------------------

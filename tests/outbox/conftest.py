@@ -9,7 +9,13 @@ import pytest
 from sqlalchemy.orm import Session
 
 from tests.apps import Blog
-from tests.outbox.helpers import one_postgresql_url, postgresql_url, wait_until  # noqa: F401
+from tests.outbox.helpers import (  # noqa: F401
+    one_postgresql_url,
+    postgresql_url,
+    sqlite_file,
+    sqlite_url,
+    wait_until,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ from flask_linkback.models import Job
 from flask_linkback.outbox import jobs
 from flask_linkback.outbox.worker import Worker
 from flask_linkback.site import Site
-from tests.apps import Blog
+from tests.apps import Blog, make_blog
 from tests.conftest import POSTGRESQL
 
 T = TypeVar("T")
@@ -58,6 +59,15 @@ def one_postgresql_url() -> Iterator[str]:
     server.dispose()
 
 
+AS_NEW = """
+DO $$ DECLARE name text; BEGIN
+  FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+    EXECUTE format('DELETE FROM %I', name);
+  END LOOP;
+END $$
+"""
+
+
 @pytest.fixture
 def postgresql_url(one_postgresql_url: str) -> Iterator[str]:
     """That database; afterwards nobody is connected to it, and its tables are as new."""
@@ -65,12 +75,23 @@ def postgresql_url(one_postgresql_url: str) -> Iterator[str]:
     engine = sa.create_engine(one_postgresql_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
         cut_off(connection)
-        metadata = sa.MetaData()
-        metadata.reflect(connection)
-        for table in reversed(metadata.sorted_tables):
-            if connection.execute(sa.delete(table)).rowcount and "id" in table.c:
-                connection.execute(sa.text(f"ALTER SEQUENCE {table.name}_id_seq RESTART"))
+        connection.execute(sa.text(AS_NEW))
+        from_one = "SELECT setval(quote_ident(sequencename)::regclass, 1, false) FROM pg_sequences"
+        connection.execute(sa.text(from_one))
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of a blog; to copy it is quicker than to make one."""
+    path = tmp_path_factory.mktemp("blog") / "blog.db"
+    make_blog(f"sqlite:///{path}", content=None, RUNNER="off").close()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_file: Path, tmp_path: Path) -> str:
+    return f"sqlite:///{shutil.copy(sqlite_file, tmp_path)}"
 
 
 def cut_off(connection: sa.Connection) -> None:

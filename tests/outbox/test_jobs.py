@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -314,6 +314,40 @@ def test_looking_and_claiming_use_the_index(blog: Blog, session: Session) -> Non
         assert "Seq Scan" not in plan, plan
         assert "SCAN" not in plan, plan
         assert "TEMP B-TREE" not in plan, plan
+
+
+def test_somebody_writes_between_looking_and_claiming(
+    blogs: Callable[..., Blog], sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite in WAL mode, with transactions that begin when SQLAlchemy says so (its own recipe)."""
+    blog = blogs(sqlite_url, content=None, RUNNER="off")
+    look = jobs._next_due
+
+    with blog.app.app_context():
+        engine = blog.site.engine
+        engine.dispose()
+
+        @sa.event.listens_for(engine, "connect")
+        def connect(connection: Any, record: Any) -> None:
+            connection.isolation_level = None
+            connection.execute("PRAGMA journal_mode = WAL")
+
+        @sa.event.listens_for(engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+        def interrupted(*args: Any) -> datetime | None:
+            found = look(*args)
+            blog.db.session.add(blog.Post(slug=f"{datetime.now(UTC)}"))
+            blog.db.session.commit()
+            return found
+
+        owe(blog, "a", 3)
+        monkeypatch.setattr(jobs, "_next_due", interrupted)
+        with blog.site.new_session() as session:
+            assert len(take(session, 3).claims) == 3
+            jobs.reclaim(session, datetime.now(UTC) + timedelta(hours=1), 3)
+        assert states(blog.site) == {"pending": 3}
 
 
 # --- settling ----------------------------------------------------------------------------------------

@@ -423,6 +423,7 @@ def test_a_worker_that_was_frozen_past_its_lease_writes_nothing(blog: Blog) -> N
         assert frozen.wait(20)
         with blog.site.new_session() as session:
             session.execute(sa.update(Job).values(due_at=blog.site.now() - timedelta(seconds=1)))
+            session.commit()
             jobs.reclaim(session, blog.site.now(), 8)
         drain(blog.site)  # unless the worker itself was quicker
         wait_until(lambda: all_done(blog.site))
@@ -556,7 +557,7 @@ def test_a_job_that_does_not_end_is_released_at_last(blog: Blog, monkeypatch: py
 
 def test_sigterm_under_load_loses_nothing_and_repeats_nothing(blog: Blog, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    count = 600
+    count = 400
     owe(blog, "while", count)
     with process(blog, log, *WORKER) as first:
         wait_until(lambda: len(noted(log)) > 50)
@@ -602,12 +603,52 @@ def test_after_a_kill_the_lease_ends_and_another_does_it(blog: Blog, tmp_path: P
     assert sum(runs.values()) - len(runs) <= in_flight
 
 
+def test_handlers_that_use_up_the_pool_do_not_keep_a_worker_from_its_leases(blog: Blog) -> None:
+    go_on = threading.Event()
+    begun = threading.Event()
+
+    def handle(site: Site, claim: Claim) -> Outcome:
+        begun.set()
+        go_on.wait(60)
+        return jobs.done()
+
+    blog.site.handlers["a"] = handle
+    with working(blog, lease_seconds=0.9):
+        owe(blog, "a")
+        assert begun.wait(20)
+        blog.db.session.remove()
+        held = [blog.site.engine.connect() for _ in range(15)]
+        try:
+            due = sa.select(Job.due_at)
+            first = held[0].execute(due).scalar_one()
+            held[0].rollback()
+
+            def renewed() -> bool:
+                now = held[0].execute(due).scalar_one()
+                held[0].rollback()
+                return bool(now > first)
+
+            wait_until(renewed)
+            go_on.set()
+            done = sa.select(Job.state)
+            wait_until(lambda: (held[1].rollback(), held[1].execute(done).scalar_one())[1] == JobState.done)
+        finally:
+            for connection in held:
+                connection.close()
+
+
 # --- trouble -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def quick_handlers(blog: Blog) -> None:
     blog.site.handlers["a"] = lambda site, claim: jobs.done()
+
+
+@pytest.fixture
+def every_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same one is told more than once a minute."""
+    monkeypatch.setattr(worker, "_SAME_COMPLAINT_SECONDS", 1.0)
 
 
 def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -682,7 +723,7 @@ def test_connections_that_are_cut_in_the_middle_lose_nothing(
 
 
 def test_a_worker_waits_while_somebody_else_writes_to_sqlite(
-    blogs: Callable[..., Blog], sqlite_url: str, caplog: pytest.LogCaptureFixture
+    blogs: Callable[..., Blog], sqlite_url: str, caplog: pytest.LogCaptureFixture, every_complaint: None
 ) -> None:
     blog = blogs(f"{sqlite_url}?timeout=0.1", content=None, RUNNER="off")
     blog.site.handlers["a"] = lambda site, claim: jobs.done()
@@ -719,14 +760,25 @@ def test_whatever_goes_wrong_the_worker_goes_on(
     assert complaints(caplog) == ["The outbox cannot go on."]
 
 
-def test_a_missing_table_is_named(
+def test_a_missing_table_is_named_and_not_over_and_over(
     blog: Blog, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(worker, "_AWAY_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "_COMPLAIN_SECONDS", 0.01)
     Job.__table__.drop(blog.site.engine)
+    tries: list[int] = []
+    turn = jobs.turn
+
+    def count(*args: Any, **options: Any) -> jobs.Turn:
+        tries.append(1)
+        return turn(*args, **options)
+
+    monkeypatch.setattr(jobs, "turn", count)
     with working(blog):
-        (said,) = wait_until(lambda: complaints(caplog))[:1]
-    assert "linkback_job" in said
+        wait_until(lambda: len(tries) > 10)
     Job.__table__.create(blog.site.engine)
+    (said,) = complaints(caplog)
+    assert "linkback_job" in said
 
 
 def test_nothing_is_left_of_an_interpreter_that_ends(blog: Blog, tmp_path: Path) -> None:
