@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import math
 import threading
 from collections import OrderedDict
@@ -16,13 +17,15 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from ..models import Host, Mention
 from ..site import Site
 
 __all__ = ["CallRates", "caller_key", "fetch_slot", "plain_address"]
+
+logger = logging.getLogger("flask_linkback.linkbacks")
 
 MINUTE: Final = 60.0
 _KEYS_REMEMBERED: Final = 10_000
@@ -149,11 +152,14 @@ def _take(site: Site, host: str, source_key: str) -> float:
 
 
 def _give_back(site: Site, host: str, source_key: str) -> None:
-    with site.new_session() as session:
-        row = _locked(session, host)
-        if row is not None:
-            row.leases = [lease for lease in row.leases if lease[0] != source_key]
-        session.commit()
+    try:
+        with site.new_session() as session:
+            row = _locked(session, host)
+            if row is not None:
+                row.leases = [lease for lease in row.leases if lease[0] != source_key]
+            session.commit()
+    except OperationalError:  # the database is busy or away; the fetch is done, and its slot ends of itself
+        logger.warning("The slot of a fetch could not be given back.", extra={"host": host})
 
 
 def _reached(count: int, limit: int | None) -> bool:

@@ -138,7 +138,8 @@ def send(site: Site, claim: Claim) -> Outcome:
         _settle(site, link, _Answer(state=LinkState.given_up, reason=reason))
         return jobs.done(reason)
     source, target, removed = link.source, link.target, link.removed
-    session.rollback()  # no transaction stays open over HTTP
+    link.state = LinkState.waiting
+    session.commit()  # no transaction stays open over HTTP
     started_at = site.now()
     answer = _tell(site, source, target, removed=removed)
     attempt = AttemptMade(

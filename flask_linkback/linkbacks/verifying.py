@@ -322,9 +322,10 @@ def verify(site: Site, claim: Claim) -> Outcome:
         trouble = look.trouble
         if trouble is not None and not trouble.final and not claim.is_last:
             _note_look(site, waiting.pages)
+            interval = site.settings.linkbacks.source_interval_seconds
             return jobs.again(
                 trouble.kind,
-                retry_after=trouble.retry_after,
+                retry_after=max(interval, trouble.retry_after or 0.0) or None,
                 overloaded=trouble.overloaded,
                 attempt=look.attempt,
             )

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from flask_linkback.errors import BaseURLMissing
 from flask_linkback.models import Job, JobState, Link, LinkState
+from flask_linkback.outbox import jobs
 from flask_linkback.publishing import expand, split_urls
 from tests.apps import Blog
 from tests.neighbours import Answer, Neighbour, Request, Wire, endless_body, hang_up, raw, silent
@@ -26,6 +27,12 @@ def peer(neighbour: Neighbour) -> Peer:
 
 def linked(*urls: str) -> str:
     return " ".join(f'<a href="{url}">x</a>' for url in urls)
+
+
+def replay(blog: Blog, job: Job) -> None:
+    with blog.app.app_context():
+        assert jobs.replay(blog.db.session, job.id)
+        blog.db.session.commit()
 
 
 def states(blog: Blog) -> dict[str, str]:
@@ -433,12 +440,24 @@ def test_hopeless_after_eight_attempts(
     # one click replays it
     (dead,) = [job for job in rows(blog, Job) if job.state is JobState.dead]
     peer.answer = "At last."
-    with blog.app.app_context():
-        again = {"state": JobState.pending, "attempts": 0, "due_at": clock()}
-        blog.db.session.execute(sa.update(Job).where(Job.id == dead.id).values(**again))
-        blog.db.session.commit()
+    replay(blog, dead)
     work(blog)
     assert (link(blog).state, link(blog).answer) == (LinkState.sent, "At last.")
+
+
+def test_refused_is_told_again_when_somebody_replays_it(blog: Blog, peer: Peer) -> None:
+    peer.answer = xmlrpc.client.Fault(33, "Closed.")
+    add(blog, "hello", html=linked(peer.url))
+    work(blog)
+    assert link(blog).state is LinkState.refused
+    (done,) = [job for job in rows(blog, Job) if job.kind == "send_link"]
+    peer.answer = lambda: link(blog).state.value
+    replay(blog, done)
+    work(blog)
+    assert (link(blog).state, link(blog).answer) == (LinkState.sent, "waiting")
+    replay(blog, done)
+    work(blog)
+    assert len(peer.calls) == 2  # what was taken is not told again
 
 
 def test_edit_asks_again_who_never_answered(blog: Blog, neighbour: Neighbour, clock: Clock) -> None:

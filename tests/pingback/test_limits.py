@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import xmlrpc.client
 from collections.abc import Callable
@@ -24,8 +25,10 @@ from tests.pingback.tools import (
     Clock,
     add,
     fault_of,
+    heard,
     mention,
     mentions,
+    names,
     page,
     pending,
     ping,
@@ -178,10 +181,6 @@ def test_trouble_is_looked_at_again_before_a_mention_is_removed(
         (job,) = pending(told, "verify_source")
         clock.at = max(clock.at, job.due_at)
         work(told)
-        (job, *_) = pending(told, "verify_source") or [None]
-        if job is not None and job.reason.startswith("The source"):  # the interval is not over
-            clock.at = job.due_at
-            work(told)
         assert len(neighbour.requests) == 1 + looks
     assert (mention(told).state, mention(told).reason) == (MentionState.gone, "http_404")
     (dead,) = [job for job in rows(told, Job) if job.state is JobState.dead]
@@ -191,8 +190,7 @@ def test_trouble_is_looked_at_again_before_a_mention_is_removed(
     neighbour.answer("/source", body=page(told.url("hello")))
     clock.move(300)
     with told.app.app_context():
-        again = {"state": JobState.pending, "attempts": 0, "due_at": clock()}
-        told.db.session.execute(sa.update(Job).where(Job.id == dead.id).values(**again))
+        assert jobs.replay(told.db.session, dead.id)
         told.db.session.commit()
     work(told)
     assert mention(told).state is MentionState.verified
@@ -219,6 +217,31 @@ def test_a_source_is_fetched_once_however_many_workers_there_are(
         list(pool.map(work, [blog] * 8))
     assert len(neighbour.requests) == 1
     assert {each.state for each in mentions(blog)} == {MentionState.verified}
+
+
+def test_a_slot_that_cannot_be_given_back_ends_of_itself(
+    told: Blog, clock: Clock, neighbour: Neighbour, caplog: pytest.LogCaptureFixture
+) -> None:
+    def busy(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE linkback_host") and mentions(told)[-1].checked_at == clock():
+            raise sqlite3.OperationalError("database is locked")
+
+    other = add(told, "other")
+    neighbour.answer("/other", body=page(other))
+    ping(told, neighbour.url("/other"), other)
+    with told.app.app_context():
+        engine = told.db.engine
+    sa.event.listen(engine, "before_cursor_execute", busy)
+    with heard(told) as said:
+        work(told)
+    sa.event.remove(engine, "before_cursor_execute", busy)
+    assert names(said) == ["mention_verified"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "The slot of a fetch could not be given back."
+    ]
+    clock.move(30)
+    with told.app.app_context(), fetch_slot(told.site, "127.0.0.1", "x") as seconds:
+        assert seconds == 0
 
 
 def test_slots_of_a_host(blogs: Callable[..., Blog], database_url: str, clock: Clock) -> None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import xmlrpc.client
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
+from flask import Flask, render_template_string
+from flask_sqlalchemy import SQLAlchemy
 
-from flask_linkback.models import MentionState, MentionStatus
+from flask_linkback import Linkback
+from flask_linkback.models import Mention, MentionState, MentionStatus
 from flask_linkback.templating import linkback_head
 from tests.apps import Blog
 from tests.neighbours import Neighbour
@@ -573,6 +579,27 @@ def test_known_hosts_need_no_moderator(blog: Blog, neighbour: Neighbour) -> None
     assert [each.status for each in mentions(blog)] == [MentionStatus.approved] * 2
 
 
+def test_the_same_call_twice_at_the_same_time(
+    blogs: Callable[..., Blog], database_url: str, neighbour: Neighbour
+) -> None:
+    """The second one finds no row when it looks, and one when it writes."""
+    blog = blogs(database_url)
+    target = add(blog, "hello")
+    answers: list[str] = []
+
+    def another_one(session: Any, *_: Any) -> None:
+        if not answers and any(isinstance(each, Mention) for each in session.new):
+            answers.append("")
+            with ThreadPoolExecutor() as pool:  # in a session of its own
+                answers[0] = pool.submit(ping, blog, neighbour.url("/source"), target).result()
+
+    sa.event.listen(blog.db.session, "before_flush", another_one)
+    assert fault_of(ping, blog, neighbour.url("/source"), target) == 0x30
+    assert answers[0].endswith("saved")
+    assert len(mentions(blog)) == 1
+    assert len(pending(blog, "verify_source")) == 1
+
+
 # --- what a link looks like ------------------------------------------------------------------------------
 
 
@@ -821,3 +848,36 @@ def test_without_base_url_nothing_is_advertised(blogs: Callable[..., Blog], sqli
     assert "X-Pingback" not in response.headers
     assert 'rel="pingback"' not in response.text
     assert ping(blog, "http://there.example/", "https://blog.example/post/hello")
+
+
+@pytest.mark.parametrize(
+    ("mount", "server"),
+    [
+        ({"url_prefix": "/xmlrpc"}, "https://blog.example/xmlrpc/pingback"),
+        ({"subdomain": "ping"}, "https://ping.blog.example/pingback"),
+        (None, None),
+    ],
+)
+def test_the_application_may_mount_the_endpoint_itself(
+    tmp_path: Path, mount: dict[str, Any] | None, server: str | None
+) -> None:
+    app = Flask(__name__, subdomain_matching=True)
+    app.config.update(
+        TESTING=True,
+        SERVER_NAME="blog.example",
+        PREFERRED_URL_SCHEME="https",
+        SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path}/mounted.db",
+    )
+    db = SQLAlchemy(app)
+    linkback = Linkback(app, db, blueprints=())
+    if mount is not None:
+        app.register_blueprint(linkback.blueprints["pingback"], **mount)
+    app.add_url_rule("/page", "page", lambda: render_template_string("{{ linkback_head() }}"))
+    linkback.target("page")(lambda: "page")
+    response = app.test_client().get("/page", base_url="https://blog.example")
+    assert response.headers.get("X-Pingback") == server
+    assert response.text == (f'<link rel="pingback" href="{server}">' if server else "")
+    if server is not None:
+        assert b"pingback.ping" in app.test_client().get(server).data
+    with app.app_context():
+        db.engine.dispose()
