@@ -93,7 +93,7 @@ def test_never_raises(values: list[str]) -> None:
     "unit", ["<a>;", '\\"', '"\\', "<", '"', ";", " ", '<a>" ;', '<a>;a="', ",<a> x", "<a>;x="]
 )
 def test_linear_time(unit: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     link_header.parse([unit * 20_000] * 100)
     link_header.parse(["<a>" + unit * 20_000] * 100)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1

@@ -123,7 +123,7 @@ def test_never_raises(headers: list[str], before: bytes, inside: bytes) -> None:
 
 
 def test_hostile_pages_cost_little() -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     for unit in (b'<link rel="pingback" href="', b"<link ", b'<link rel="pingback" href="x"'):
         assert pingback.find_server([], unit * 100_000) is None
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1

@@ -263,12 +263,12 @@ def test_any_bytes_are_answered(data: st.DataObject) -> None:
         [f"<{tag}>" for tag in tags] + [f"</{tag}>" for tag in tags] + ["<int>", "</int>", "1", "&a;", "]]>"]
     )
     soup = data.draw(st.lists(st.sampled_from(pieces)).map("".join).map(str.encode) | st.binary())
-    started = time.perf_counter()
+    started = time.thread_time()
     with contextlib.suppress(Fault):
         ours.parse_call(soup)
     with contextlib.suppress(Fault, Malformed):
         ours.parse_response(soup)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_any_bytes_are_answered(data: st.DataObject) -> None:
     ],
 )
 def test_hostile_documents_cost_little(body: bytes) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(Fault):
         ours.parse_call(body)
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
