@@ -223,7 +223,8 @@ class Linkback:
     def replay(self, job_id: int) -> bool:
         """Make a dead or done job due again; the caller commits. Say whether there was one."""
         replayed = jobs.replay(current_site().session, job_id)
-        changes.note_call(current_site().session, "replay")
+        if replayed:
+            changes.note_call(current_site().session, "replay")
         return replayed
 
 

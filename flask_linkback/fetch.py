@@ -358,7 +358,9 @@ class _Connection(HTTPConnection):
 
     def _check(self, address: str | int) -> str:
         if not isinstance(address, str) or not public_address(address, self.networks):
-            refusal = AddressRefused("The host has an address that is not public.")
+            refusal = AddressRefused(
+                "The host has an address that is not public (LINKBACK_ALLOW_NETWORKS)."
+            )
             refusal.add_note(f"{self.host} has the address {address}")
             raise refusal
         return address
@@ -877,7 +879,7 @@ class Fetcher:
         """Send a request and return the head of the answer, with the connection it came by."""
         ports = self._settings.allow_ports
         if ports is not None and parts.port not in ports:
-            raise AddressRefused("The URL's port is not one that is fetched from.")
+            raise AddressRefused("The URL's port is not open to us: see LINKBACK_ALLOW_PORTS.")
         request = self._request(method, parts, fields, body)
         key = (*parts[:3], self._room[purpose])
         connection = self._idle.take(key, budget)

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from .changes import BulkStatement, Change, Kind, Watch, Watches, note_call
-from .errors import AddressRefused, FetchError
+from .errors import AddressRefused, FetchError, UnknownTarget
 from .fetch import Response
 from .linkbacks.sending import owe_links
 from .linkbacks.targets import key_of, read
@@ -31,7 +31,8 @@ PUBLISH: Final = "publish_page"
 How = str | Callable[[Any], Any]
 _LONGEST_URL: Final = 2048
 _page: Final = Page.__table__
-_NEXT_URL = re.compile(r"[;,\s]+(?=https?://)", re.IGNORECASE)
+# a place, not the separators before it: those may be many, and would be tried from each of them
+_NEXT_URL = re.compile(r"(?<=[;,\s])(?=https?://)", re.IGNORECASE)
 
 
 def publish(url: str, html: str | bytes | None = None, targets: Iterable[str] | None = None) -> None:
@@ -39,8 +40,14 @@ def publish(url: str, html: str | bytes | None = None, targets: Iterable[str] | 
 
     ``html`` is the page, or the part of it that has the links; without it the worker fetches the
     page. ``targets``, a list or a string of URLs, are told exactly. An unchanged page is told once.
+    Raises `BaseURLMissing`, and `UnknownTarget` for a page that is not ours.
     """
     site = current_site()
+    _ = site.base_url  # without one no page is ours
+    if not site.is_own(site.absolute(url)):
+        raise UnknownTarget(
+            f"{url} is no page of this site: its host is not among LINKBACK_BASE_URL and LINKBACK_HOSTS."
+        )
     if _owe_page(site, site.session, url, html=html, targets=targets):
         note_call(site.session, "publish")
 
@@ -194,14 +201,13 @@ class _LinkWatcher:
     def _publish(self, site: Site, session: Session, obj: Any) -> None:
         if self.when is not None and not self.when(obj):
             return
-        _owe_page(
-            site,
-            session,
-            str(read(obj, self.url)),
-            html=None if self.content is None else read(obj, self.content) or "",
-            targets=None if self.targets is None else read(obj, self.targets) or (),
-            object_key=key_of(obj),
-        )
+        html = None if self.content is None else read(obj, self.content) or ""
+        targets = None if self.targets is None else read(obj, self.targets) or ()
+        if site.settings.site.base_url is None and not targets and not outgoing_links(html or "", ""):
+            return  # a site that does not know its address can still save a page that tells nobody
+        with site.building_urls():
+            url = str(read(obj, self.url))
+        _owe_page(site, session, url, html=html, targets=targets, object_key=key_of(obj))
 
 
 def ping_external_links(
@@ -220,6 +226,9 @@ def ping_external_links(
     """
     if content is None and targets is None:
         raise TypeError("ping_external_links() needs content or targets: where are the links?")
+    for name, how in (("content", content), ("url", url), ("targets", targets)):
+        if isinstance(how, str) and not hasattr(model, how):
+            raise TypeError(f"{model.__name__} has no {how!r}: say by {name}= what it is called there.")
     watches.watch(
         Watch(
             name=f"ping_external_links({model.__name__})",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
 from flask import Flask, current_app, has_app_context
+from flask.globals import app_ctx
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import HTTPException
@@ -160,6 +162,19 @@ class Site:
         adapter = self._adapter(self.base_url)
         self.app.inject_url_defaults(endpoint, values)
         return adapter.build(endpoint, values, force_external=True)
+
+    @contextlib.contextmanager
+    def building_urls(self) -> Iterator[None]:
+        """Let Flask's own ``url_for`` build public URLs where there is no request: in scripts, too."""
+        context = app_ctx._get_current_object()  # type: ignore[attr-defined]
+        if context.url_adapter is not None or self.settings.site.base_url is None:
+            yield
+            return
+        context.url_adapter = self._adapter(self.base_url)
+        try:
+            yield
+        finally:
+            context.url_adapter = None
 
     def absolute(self, url: str) -> str:
         """Put the public address before a path; leave an absolute URL as it is.

@@ -14,6 +14,7 @@ from jinja2.nodes import EvalContext
 from jinja2.parser import Parser
 from markupsafe import Markup
 
+from .errors import UnknownTarget
 from .linkbacks import showing
 from .linkbacks.advertising import pingback_server
 from .models import Mention
@@ -25,15 +26,29 @@ __all__ = ["PingbackTags", "linkback_head", "mention_count", "mentions_for", "sa
 def mentions_for(
     obj_or_url: Any = None, protocol: str | None = None, include_hidden: bool = False
 ) -> Sequence[Mention]:
-    """Return the mentions of an object, of a URL of ours, or of the page being served; newest first."""
+    """Return the mentions of an object, of a URL of ours, or of the page being served; newest first.
+
+    A page being served that accepts none has none; an object or URL that is none of ours raises
+    `UnknownTarget`.
+    """
     what = _page_served() if obj_or_url is None else obj_or_url
-    return showing.mentions_for(current_site(), what, protocol, include_hidden=include_hidden)
+    try:
+        return showing.mentions_for(current_site(), what, protocol, include_hidden=include_hidden)
+    except UnknownTarget:
+        if obj_or_url is not None:
+            raise
+        return ()
 
 
 def mention_count(obj_or_url: Any = None, protocol: str | None = None, include_hidden: bool = False) -> int:
     """Return the number of what `mentions_for` returns."""
     what = _page_served() if obj_or_url is None else obj_or_url
-    return showing.mention_count(current_site(), what, protocol, include_hidden=include_hidden)
+    try:
+        return showing.mention_count(current_site(), what, protocol, include_hidden=include_hidden)
+    except UnknownTarget:
+        if obj_or_url is not None:
+            raise
+        return 0
 
 
 def _page_served() -> Route:

@@ -104,8 +104,8 @@ def make_blog(
         LINKBACK_BASE_URL=base_url,
         LINKBACK_ALLOW_NETWORKS="127.0.0.0/8",
         LINKBACK_ALLOW_PORTS="any",
-        **{f"LINKBACK_{name}": value for name, value in settings.items()},
     )
+    app.config.update({f"LINKBACK_{name}": value for name, value in settings.items()})
     db.init_app(app)
     linkback.init_app(app)
 

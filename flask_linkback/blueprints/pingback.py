@@ -213,9 +213,15 @@ def _method(name: str, function: Any, returns: str, args: Sequence[str] | None) 
         function=function,
         returns=returns,
         args=["string"] * len(parameters.parameters) if args is None else args,
-        help=inspect.getdoc(function) or "",
+        help=_plain(inspect.getdoc(function) or ""),
         parameters=parameters,
     )
+
+
+def _plain(docstring: str) -> str:
+    """A docstring as people read it: a line for each paragraph, no marks."""
+    paragraphs = (" ".join(each.split()) for each in docstring.split("\n\n"))
+    return "\n\n".join(paragraphs).replace("``", "").replace("`", "")
 
 
 # --- the endpoint ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from .. import signals
 from ..changes import note_call
+from ..errors import did_you_mean
 from ..models import Audit, Mention, MentionStatus
 from ..outbox import jobs
 from ..outbox.jobs import Claim, Outcome
@@ -52,10 +53,14 @@ _KNOWN: Final = {"known_host": _known_host, "known_author": _known_author}
 def moderate(site: Site, mention: Mention, status: str, *, who: str = "") -> None:
     """Decide about a mention, in the application's transaction: the caller commits.
 
-    ``status`` is "approved", "rejected", "spam" or "pending"; another raises ValueError. The
+    ``status`` is "approved", "rejected", "spam" or "pending"; another raises `ValueError`. The
     decision is audited and announced by `mention_moderated` once it is committed.
     """
-    decided = MentionStatus(status)
+    try:
+        decided = MentionStatus(status)
+    except ValueError:
+        hint = did_you_mean(str(status), MentionStatus)
+        raise ValueError(f"A mention is approved, rejected, spam or pending, not {status!r}.{hint}") from None
     previous = mention.status
     if decided is previous:
         return

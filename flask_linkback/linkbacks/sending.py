@@ -30,7 +30,6 @@ SEND: Final = "send_link"
 _KEPT_CHARACTERS: Final = 2000
 _KEPT_BYTES: Final = 16 * 1024
 _LARGEST_CODE: Final = 2**31 - 1
-_ANSWERED: Final = frozenset((LinkState.sent, LinkState.refused))
 _HOPELESS_FAULTS: Final = frozenset(
     (
         FaultCode.SOURCE_DOES_NOT_EXIST,
@@ -67,7 +66,7 @@ def owe_links(
     again: list[Link] = []
     for link in session.scalars(sa.select(Link).where(Link.source_key == source_key)).all():
         if wanted.pop(link.key, None) is not None:
-            if link.removed or link.state not in _ANSWERED:
+            if link.removed or not _answered(link):
                 again.append(link)
             link.removed = False
         elif complete and not link.removed:
@@ -97,6 +96,13 @@ def owe_links(
     for link in again:
         jobs.add_once(session, _job(link))
     return len(new) + len(again)
+
+
+def _answered(link: Link) -> bool:
+    """Did the target say yes or no? An address that we refused says nothing: our settings may change."""
+    return link.state is LinkState.sent or (
+        link.state is LinkState.refused and (link.status_code, link.fault_code) != (None, None)
+    )
 
 
 def _job(link: Link) -> jobs.NewJob:

@@ -163,7 +163,8 @@ class Targets:
         how = "url" if target is None else target.url
         if isinstance(how, str) and not hasattr(obj, how):
             raise UnknownTarget(f"{type(obj).__name__} has no {how!r}: name it by target(..., url=).")
-        return site.absolute(str(read(obj, how)))
+        with site.building_urls():
+            return site.absolute(str(read(obj, how)))
 
 
 def _key(target: Target, route: Route, obj: Any) -> str:

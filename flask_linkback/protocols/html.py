@@ -597,6 +597,9 @@ class _Reader:
             one.open = False
 
     def _link(self, href: str, rel: str) -> None:
+        rels = tuple(dict.fromkeys(rel.lower().split()))
+        if self._scan.without_rel in rels:
+            return
         answer = self._links.look_up(href)
         if answer is None:
             return
@@ -613,7 +616,7 @@ class _Reader:
             _Pending(
                 key=key,
                 url=url,
-                rels=tuple(dict.fromkeys(rel.lower().split())),
+                rels=rels,
                 before=text[max(0, len(text) - before) :],
                 cut=before > len(text),
                 block=len(self._blocks),
@@ -640,7 +643,8 @@ class LinkScan:
     ``wanted`` is given absolute http and https URLs, each about once, and returns a key, or None. Of each
     key the first ``<a href>`` is found: no image, no text, nothing in a comment, script, textarea, template.
     ``hosts``, in lower case, are all that a wanted URL can have: what names none of them is skipped quickly.
-    ``stop_when`` so many are found (and the head is read) ``feed`` asks for no more; None reads all.
+    ``stop_when`` so many are found (and the head is read) ``feed`` asks for no more; None reads all. Links
+    with the rel ``without_rel`` are passed over.
     """
 
     def __init__(
@@ -652,10 +656,12 @@ class LinkScan:
         excerpt_length: int = 200,
         charset: str | None = None,
         stop_when: int | None = 1,
+        without_rel: str = "",
     ) -> None:
         self.title: str | None = None
         self.found: dict[Hashable, Found] = {}
         self.excerpt_length = max(0, excerpt_length)
+        self.without_rel = without_rel
         self._hosts = hosts
         self._stop_when = stop_when
         self._links = _Links(wanted, base_url)
@@ -755,11 +761,17 @@ def _needles(hosts: Collection[str] | None, base_url: str) -> tuple[bytes, ...] 
 def outgoing_links(html: bytes | str, base_url: str) -> list[str]:
     """Return the distinct http and https URLs that a page links to by ``<a href>``, in its order.
 
-    The first 1000 of them, with their fragments; rel="nofollow" makes no difference.
+    The first 1000 of them, with their fragments; rel="nofollow" makes no difference. Links with rel="ugc"
+    are what visitors wrote, the list of mentions among them: not for the page to tell of.
     """
     urls: dict[str, None] = {}
     scan = LinkScan(
-        urls.setdefault, base_url=base_url, excerpt_length=0, charset=_charset(html), stop_when=None
+        urls.setdefault,
+        base_url=base_url,
+        excerpt_length=0,
+        charset=_charset(html),
+        stop_when=None,
+        without_rel="ugc",
     )
     data = html if isinstance(html, bytes) else html.encode("utf-8", "replace")
     for start in range(0, len(data), CHUNK_BYTES):

@@ -305,6 +305,10 @@ def refusing(walk: Walk) -> None:
     write(walk)
 
 
+def out_of_bounds(walk: Walk) -> None:
+    walk.blog.add("b", html='<a href="http://10.0.0.1/">far</a>')
+
+
 def silent(walk: Walk) -> None:
     walk.page("", status=503)
     write(walk)
@@ -329,6 +333,7 @@ LINK: dict[Step, tuple[Callable[[Walk], None], Callable[[Walk], None]]] = {
     ("waiting", "refused"): (refusing, Walk.work),
     ("waiting", "given_up"): (silent, Walk.work),
     ("waiting", "unsupported"): (offering_nothing, Walk.work),
+    ("refused", "waiting"): (then_work(out_of_bounds), edit),
     ("given_up", "waiting"): (then_work(silent), edit),
     ("unsupported", "waiting"): (then_work(offering_nothing), edit),
     ("sent", "waiting"): (then_work(accepting), lambda walk: edit(walk, "no link")),
