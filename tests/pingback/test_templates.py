@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from flask import render_template_string
-from jinja2 import TemplateSyntaxError
+from jinja2 import Environment, TemplateSyntaxError
 
 from flask_linkback.errors import UnknownTarget
 from flask_linkback.models import Mention
-from flask_linkback.templating import safe_href
+from flask_linkback.templating import PingbackTags, safe_href
 from tests.apps import Blog
 from tests.neighbours import Neighbour
 from tests.pingback.tools import Clock, add, mentions, page, ping, statements, work
@@ -64,9 +64,11 @@ def test_p22_list_and_count_newest_first(blog: Blog) -> None:
     assert render(blog, template) == "2: second first"
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_p22_the_object_may_be_any_expression(blog: Blog) -> None:
+    with blog.app.app_context():
+        post = blog.db.session.get(blog.Post, 1)
+    values = {"posts": [post], "things": {"post": post, "all": [post]}, "find": lambda number, name: post}
+    for words in (
         "for post as x",
         "for posts[0] as x",
         "for things.post as x",
@@ -76,13 +78,9 @@ def test_p22_list_and_count_newest_first(blog: Blog) -> None:
         "for (posts | first) as x",
         "for [post][0] as x",
         "for things.all[0] as x",
-    ],
-)
-def test_p22_the_object_may_be_any_expression(blog: Blog, words: str) -> None:
-    with blog.app.app_context():
-        post = blog.db.session.get(blog.Post, 1)
-        values = {"posts": [post], "things": {"post": post, "all": [post]}, "find": lambda number, name: post}
-    assert render(blog, f"{{% get_pingback_count {words} %}}{{{{ x }}}}", post=post, **values) == "2"
+    ):
+        template = f"{{% get_pingback_count {words} %}}{{{{ x }}}}"
+        assert render(blog, template, post=post, **values) == "2", words
 
 
 @pytest.mark.parametrize("tag", ["get_pingback_list", "get_pingback_count"])
@@ -93,20 +91,20 @@ def test_p22_the_object_may_be_any_expression(blog: Blog, words: str) -> None:
         ("for post", "'{}' tag requires 4 arguments"),
         ("for post as", "'{}' tag requires 4 arguments"),
         ("for post as x y", "'{}' tag requires 4 arguments"),
+        ("for post.name | as x", "'{}' tag requires 4 arguments"),
         ("of post as x", "First argument in '{}' tag must be 'for'"),
         ("'for' post as x", "First argument in '{}' tag must be 'for'"),
         ("for post in x", "Third argument in '{}' tag must be 'as'"),
         ("for post as 'x'", "Fourth argument in '{}' tag must be a name"),
         ("for post as x.y", "Fourth argument in '{}' tag must be a name"),
         ("for post) as x", "unexpected ')'"),
-        ("for post.name | as x", "'{}' tag requires 4 arguments"),
         ("for post[ as x", "unexpected"),
         ("for post! as x", "unexpected char '!'"),
     ],
 )
-def test_p22_syntax_errors(blog: Blog, tag: str, words: str, said: str) -> None:
+def test_p22_syntax_errors(tag: str, words: str, said: str) -> None:
     with pytest.raises(TemplateSyntaxError) as raised:
-        render(blog, f"\n{{% {tag} {words} %}}")
+        Environment(extensions=[PingbackTags]).from_string(f"\n{{% {tag} {words} %}}")
     assert said.format(tag) in str(raised.value)
     assert raised.value.lineno == 2
 
@@ -150,12 +148,10 @@ def test_the_page_being_served_may_be_on_any_host(blog: Blog) -> None:
         assert render_template_string("{{ mention_count() }}") == "1"
 
 
-@pytest.mark.parametrize(
-    "what", ["https://foreign.example/", "/nowhere", "/about", "/post/missing", object(), [1]]
-)
-def test_what_is_no_page_of_ours_is_an_error(blog: Blog, what: Any) -> None:
-    with blog.app.app_context(), pytest.raises(UnknownTarget):
-        blog.linkback.mentions_for(what)
+def test_what_is_no_page_of_ours_is_an_error(blog: Blog) -> None:
+    for what in ("https://foreign.example/", "/nowhere", "/about", "/post/missing", object(), [1]):
+        with blog.app.app_context(), pytest.raises(UnknownTarget):
+            blog.linkback.mentions_for(what)
 
 
 def test_an_object_that_is_not_stored_is_an_error(blog: Blog) -> None:
@@ -201,18 +197,15 @@ def test_pingback_list_of_nothing_is_nothing(blog: Blog) -> None:
     assert "<ol" not in blog.app.test_client().get("/post/lonely").text
 
 
-@pytest.mark.parametrize("field", ["title", "content"])
-@pytest.mark.parametrize(
-    "text", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}"]
-)
-def test_what_strangers_write_is_text(blog: Blog, field: str, text: str) -> None:
+def test_what_strangers_write_is_text(blog: Blog) -> None:
     with blog.app.app_context():
-        setattr(blog.db.session.get_one(Mention, 1), field, text)
+        one = blog.db.session.get_one(Mention, 1)
+        one.title = "<script>alert(1)</script>"
+        one.content = '"><img src=x onerror=alert(1)> {{ 7 * 7 }}'
         blog.db.session.commit()
     page = blog.app.test_client().get("/post/hello").text
-    assert "<script" not in page
-    assert "<img" not in page
-    assert "49" not in page
+    assert '<p class="linkback-title">&lt;script&gt;alert(1)&lt;/script&gt;</p>' in page
+    assert "&#34;&gt;&lt;img src=x onerror=alert(1)&gt; {{ 7 * 7 }}</blockquote>" in page
 
 
 @pytest.mark.parametrize(
