@@ -8,7 +8,7 @@ from . import doctor, linkbacks, outbox
 
 __all__ = ["linkback_cli"]
 
-linkback_cli = AppGroup("linkback", help="Pingbacks, WebSub, webhooks: what came in and what goes out.")
+linkback_cli = AppGroup("linkback", help="Pingbacks: what came in and what goes out.")
 for _command in (
     outbox.init_db,
     outbox.worker,

@@ -30,7 +30,7 @@ def test_the_example_works_as_pasted(tmp_path: Path) -> None:
     """But for its port. What it tells, and is told of, is on this machine: nobody goes there."""
     port = str(free_port())
     home = f"http://127.0.0.1:{port}"
-    (tmp_path / "blog.py").write_text(example().replace("5000", port))
+    (tmp_path / "blog.py").write_text(example().replace("8000", port))
     with Neighbour() as neighbour, Terminal(tmp_path, FLASK_APP="blog") as terminal:
         (tmp_path / "write.py").write_text(WRITE.format(url=neighbour.url("/page")))
         terminal.type("python write.py")
