@@ -155,8 +155,6 @@ def test_flask_db_in_an_application_that_has_a_history(
     assert project.tables() == {}
     project.db("upgrade")
     assert project.tables() == migrated
-    project.db("downgrade", "base")
-    project.db("upgrade")
     assert migrated == tables_of_create_all(tmp_path, database_url)
 
 
