@@ -22,6 +22,7 @@ from werkzeug.test import TestResponse
 from ..blueprints import pingback
 from ..errors import AddressRefused, ConfigError, FetchError
 from ..fetch import public_address
+from ..linkbacks.receiving import Refusal, Refused, locate
 from ..linkbacks.targets import Targets
 from ..models import Base, Job, JobState, Mention, SecretText
 from ..outbox.health import SEEN_SECONDS, health
@@ -550,12 +551,29 @@ def _first_page(case: Case, pages: Sequence[str]) -> Finding:
                     f"{method} {page} has no X-Pingback header with {server}.",
                     "Something of the application takes it away, an after_request or a cache say.",
                 )
-        return _ok(f"{page} says that the pingback server is at {server}.")
+        return _loaded(case, page) or _ok(f"{page} says that the pingback server is at {server}.")
     if answers:
         return _warning(
             f"No page to try: {'; '.join(answers)}.", "Pass one that is there: flask linkback doctor URL"
         )
     return _warning("No page to try.", "Pass one: flask linkback doctor URL")
+
+
+def _loaded(case: Case, page: str) -> Finding | None:
+    """What is wrong with a page as a target; None when it would take a pingback."""
+    try:
+        locate(case.site, page)
+    except Refused as refused:
+        match refused.refusal:
+            case Refusal.target_closed:
+                return _warning(f"{page} is closed.", "That is well if you mean it: see accepts= and date=.")
+            case Refusal.application:
+                return _failure(f"The loader of {page} raises.", "The log has the traceback.")
+            case _:
+                return _failure(
+                    f"{page} is there, but its loader finds nothing.", "Let it return what the page is about."
+                )
+    return None
 
 
 _PAGES_TRIED: Final = 5

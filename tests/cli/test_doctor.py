@@ -651,6 +651,23 @@ def test_advertised_by_a_page_that_was_named(blog: Blog) -> None:
     assert found(blog, "advertised", blog.url("one")) == expected
 
 
+@pytest.mark.parametrize(
+    ("loader", "options", "mark", "what"),
+    [
+        (lambda: None, {}, "failure", "its loader finds nothing"),
+        (lambda wrong: wrong, {}, "failure", "The loader of"),
+        (lambda: "about", {"accepts": False}, "warning", "is closed"),
+    ],
+)
+def test_advertised_by_a_page_that_takes_none(
+    blog: Blog, loader: Any, options: dict[str, Any], mark: str, what: str
+) -> None:
+    blog.linkback.target("about", **options)(loader)
+    told = found(blog, "advertised", "/about")
+    assert told[0] == mark
+    assert what in told[1]
+
+
 def test_advertised_by_the_target_of_a_mention(blog: Blog) -> None:
     with blog.app.app_context():
         blog.add("one")
