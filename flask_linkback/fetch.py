@@ -358,9 +358,7 @@ class _Connection(HTTPConnection):
 
     def _check(self, address: str | int) -> str:
         if not isinstance(address, str) or not public_address(address, self.networks):
-            refusal = AddressRefused(
-                "The host has an address that is not public (LINKBACK_ALLOW_NETWORKS)."
-            )
+            refusal = AddressRefused("The host has an address that is not public (LINKBACK_ALLOW_NETWORKS).")
             refusal.add_note(f"{self.host} has the address {address}")
             raise refusal
         return address
