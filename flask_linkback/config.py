@@ -17,6 +17,8 @@ from types import MappingProxyType
 from typing import Any, Final, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
+import idna
+
 from .errors import BaseURLMissing, ConfigError, MissingExtra, did_you_mean
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Settings",
     "SiteSettings",
     "WebSubSettings",
+    "ascii_host",
     "setting_fields",
 ]
 
@@ -72,20 +75,27 @@ def _split_http(url: str) -> SplitResult | None:
     return parts if fits and url.isprintable() and " " not in url else None
 
 
-def _ascii_host(host: str) -> str | None:
-    """A host name as it is sent and compared: lower case, ASCII, no dot at the end."""
+def ascii_host(host: str) -> str:
+    """Return a host name as it is sent and compared: lower case, ASCII, no dot at its end.
+
+    ValueError when it is no name.
+    """
     host = host.lower().rstrip(".")
+    return host if host.isascii() else idna.encode(host, uts46=True).decode("ascii")
+
+
+def _host(parts: SplitResult | None) -> str:
     try:
-        return host if host.isascii() else host.encode("idna").decode("ascii")
-    except UnicodeError:
-        return None
+        return ascii_host(parts.hostname or "") if parts else ""
+    except ValueError:
+        return ""
 
 
 def _base_url(name: str, value: Any) -> str:
     """The address of a site as it is compared: no slash at its end, no port that goes without saying."""
     text = _text(name, value)
     parts = _split_http(text)
-    host = _ascii_host(parts.hostname or "") if parts else None
+    host = _host(parts)
     if parts is None or not host or "?" in text or "#" in text or "//" in parts.path:
         _refuse(name, value, "an absolute http(s) URL such as 'https://example.com'")
     if "@" in parts.netloc:
@@ -121,8 +131,8 @@ def _hosts(name: str, value: Any) -> tuple[str, ...]:
     hosts = []
     for each in _strings(name, value):
         parts = _split_http(f"http://{each}")
-        host = _ascii_host(parts.hostname or "") if parts else None
-        if parts is None or not host or any(c in each for c in "/?#@"):
+        host = _host(parts)
+        if not host or any(c in each for c in "/?#@"):
             _refuse(name, each, "a host name such as 'www.example.com'")
         hosts.append(host)
     return tuple(hosts)

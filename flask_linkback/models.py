@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
+from .config import ascii_host
 from .errors import ConfigError, MissingExtra
 
 __all__ = [
@@ -74,8 +75,7 @@ def without_fragment(url: str) -> str:
 def host_of(url: str) -> str:
     """Return the host name or address of a URL, lower case, ASCII, without port; "" where it has none."""
     try:
-        host = (urlsplit(url).hostname or "").rstrip(".")
-        return (host if host.isascii() else host.encode("idna").decode("ascii"))[:255]
+        return ascii_host(urlsplit(url).hostname or "")[:255]
     except ValueError:
         return ""
 

@@ -107,6 +107,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
         ("https://Example.COM.:443", "https://example.com"),
         ("HTTPS://example.com:80", "https://example.com:80"),
         ("https://bücher.example", "https://xn--bcher-kva.example"),
+        ("https://Straße.example", "https://xn--strae-oqa.example"),
         ("http://[::1]:5000/", "http://[::1]:5000"),
     ],
     "HOSTS": [

@@ -279,6 +279,7 @@ def test_a_mention_has_the_names_of_django_pingback() -> None:
         ("https://me@example.com", "example.com"),
         ("https://[2001:DB8::1]:80/", "2001:db8::1"),
         ("https://bücher.example/", "xn--bcher-kva.example"),
+        ("https://Straße.example/", "xn--strae-oqa.example"),
         ("//example.com/x", "example.com"),
         ("/x", ""),
         ("mailto:me@example.com", ""),
