@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from flask_linkback.models import Attempt, Job
+from flask_linkback.models import Attempt, Job, host_of
 from flask_linkback.outbox.worker import Worker
 from flask_linkback.protocols import pingback, xmlrpc
 from tests.apps import Blog, make_blog
@@ -117,6 +117,8 @@ def _provoke(blog: Blog, entry: Entry, url: str, target: str, guide: Neighbour) 
             guide.answer(path, headers=[("X-Pingback", url), ("Content-Type", "text/html")])
             _publish(blog, f"/told/{next(_numbers)}", targets=[guide.url(path)])
         case Entry.publish:
+            # only pages of ours are published: one of our names leads there
+            blog.site.own_hosts |= {host_of(url)}
             _publish(blog, url)
 
 

@@ -14,7 +14,7 @@ from tests.apps import Blog
 from tests.hostile.entries import Entry, attack, unlimited_blog
 from tests.neighbours import Answer, Deaf, Neighbour, Route, Wire, bomb, raw, server_context
 
-DEADLINE: Final = 0.3
+DEADLINE: Final = 0.2
 """Seconds of one fetch, where a server would never end it."""
 PATIENCE: Final = 10.0
 """Seconds of one fetch, where the size or the form of what is sent must end it before."""
