@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import json
 import uuid
 from collections.abc import Collection, Iterable, Sequence
@@ -337,18 +338,31 @@ def turn(
     return found
 
 
-def _waiting(columns: Sequence[Any], without_hosts: Collection[str]) -> sa.Select[Any]:
-    """Select from the jobs that wait, those that are due first first."""
+def _waiting(column: Any, *, leave_aside: bool) -> sa.Select[Any]:
+    """Select a column of the jobs that wait, those that are due first first."""
     waiting = (
-        sa.select(*columns)
+        sa.select(column)
         .where(_job.c.state == sa.literal_column("'pending'"), _BOTH_STATES)
         .order_by(_job.c.due_at, _job.c.id)
+        .limit(sa.bindparam("at_most", type_=sa.Integer))
     )
-    return waiting.where(_job.c.host.not_in(without_hosts)) if without_hosts else waiting
+    return (
+        waiting.where(_job.c.host.not_in(sa.bindparam("hosts", expanding=True))) if leave_aside else waiting
+    )
+
+
+# the statements of a turn are made once: making them takes longer than what the database does
+
+
+@functools.cache
+def _find_next(*, leave_aside: bool) -> sa.Select[Any]:
+    return _waiting(_job.c.due_at, leave_aside=leave_aside)
 
 
 def _next_due(session: Session, without_hosts: Collection[str]) -> datetime | None:
-    return cast("datetime | None", session.scalar(_waiting([_job.c.due_at], without_hosts).limit(1)))
+    statement = _find_next(leave_aside=bool(without_hosts))
+    values = {"at_most": 1, "hosts": list(without_hosts)} if without_hosts else {"at_most": 1}
+    return cast("datetime | None", session.scalar(statement, values))
 
 
 def _read_is_over(session: Session, *, wrote: bool = False) -> None:
@@ -371,6 +385,23 @@ _COLUMNS: Final = (
 )
 
 
+@functools.cache
+def _take(dialect: str, *, leave_aside: bool) -> sa.UpdateBase:
+    due = _waiting(_job.c.id, leave_aside=leave_aside)
+    due = due.where(_job.c.due_at <= sa.bindparam("now", type_=_job.c.due_at.type))
+    return (
+        sa.update(_job)
+        .where(_locked(dialect, due))
+        .values(
+            state=JobState.running,
+            token=sa.bindparam("new_token"),
+            due_at=sa.bindparam("lease", type_=_job.c.due_at.type),
+            attempts=_job.c.attempts + 1,
+        )
+        .returning(*_COLUMNS)
+    )
+
+
 def _claim(
     session: Session,
     now: datetime,
@@ -380,19 +411,12 @@ def _claim(
     attempts_allowed: int,
 ) -> Turn:
     token = uuid.uuid4().hex
-    due = _waiting([_job.c.id], without_hosts).where(_job.c.due_at <= now).limit(want)
-    claim = (
-        sa.update(_job)
-        .where(_locked(session, due))
-        .values(
-            state=JobState.running,
-            token=token,
-            due_at=now + timedelta(seconds=lease_seconds),
-            attempts=_job.c.attempts + 1,
-        )
-        .returning(*_COLUMNS)
-    )
-    rows = session.execute(claim, execution_options={"synchronize_session": False}).all()
+    lease = now + timedelta(seconds=lease_seconds)
+    about: dict[str, Any] = {"now": now, "at_most": want, "lease": lease, "new_token": token}
+    if without_hosts:
+        about["hosts"] = list(without_hosts)
+    claim = _take(_dialect(session), leave_aside=bool(without_hosts))
+    rows = session.execute(claim, about, execution_options={"synchronize_session": False}).all()
     claims: list[Claim] = []
     for row in rows:
         values = {**row._mapping, "token": token, "attempts_allowed": attempts_allowed}
@@ -417,9 +441,9 @@ def _payload(stored: Any) -> dict[str, Any]:
     return payload
 
 
-def _locked(session: Session, ids: sa.Select[Any]) -> sa.ColumnElement[bool]:
+def _locked(dialect: str, ids: sa.Select[Any]) -> sa.ColumnElement[bool]:
     """The condition that a job is among those selected, and nobody else's just now."""
-    match _dialect(session):
+    match dialect:
         case "postgresql":
             # an array is made once; a bare sub-select may be planned to run, and lock, more often
             picked = sa.func.array(ids.with_for_update(skip_locked=True).scalar_subquery())
@@ -442,19 +466,57 @@ _SETTLE: Final = (
 )
 
 
+_SETTLE_DONE: Final = (
+    sa.update(_job)
+    .where(
+        _job.c.id.in_(sa.bindparam("claim_ids", expanding=True)),
+        _job.c.token == sa.bindparam("claim_token"),
+    )
+    .values(
+        state=JobState.done,
+        token=None,
+        due_at=sa.bindparam("now", type_=_job.c.due_at.type),
+        finished_at=sa.bindparam("now", type_=_job.c.finished_at.type),
+        reason="",
+    )
+)
+"""What most jobs come to, for all those of one token at once."""
+_ADD_ATTEMPT: Final = sa.insert(Attempt.__table__)
+
+
 def _settle(session: Session, finished: Sequence[Finished], now: datetime, schedule: Sequence[float]) -> None:
     if not finished:
         return
-    rows = [_settled(each, now, schedule) for each in finished]
     attempts = [_attempt(each) for each in finished]
-    if session.execute(_SETTLE, rows).rowcount != len(rows):  # type: ignore[attr-defined]
+    if _settle_together(session, finished, now, schedule) != len(finished):
         # some claims were lost, or the driver does not count: one by one, to see which
         session.rollback()
+        rows = [_settled(each, now, schedule) for each in finished]
         ours = [session.execute(_SETTLE, row).rowcount for row in rows]  # type: ignore[attr-defined]
         attempts = [attempt for attempt, settled in zip(attempts, ours, strict=True) if settled]
     seen = [attempt for attempt in attempts if attempt is not None]
     if seen:
-        session.execute(sa.insert(Attempt.__table__), seen)
+        session.execute(_ADD_ATTEMPT, seen)
+
+
+def _settle_together(
+    session: Session, finished: Sequence[Finished], now: datetime, schedule: Sequence[float]
+) -> int:
+    """Settle with few statements and return how many jobs were still ours, -1 or less if nobody knows."""
+    done: dict[str, list[int]] = {}
+    rows = []
+    for each in finished:
+        if each.outcome.verdict is Verdict.done and not each.outcome.reason:
+            done.setdefault(each.claim.token, []).append(each.claim.id)
+        else:
+            rows.append(_settled(each, now, schedule))
+    counts = [
+        session.execute(_SETTLE_DONE, {"claim_ids": ids, "claim_token": token, "now": now}).rowcount  # type: ignore[attr-defined]
+        for token, ids in done.items()
+    ]
+    if rows:
+        counts.append(session.execute(_SETTLE, rows).rowcount)  # type: ignore[attr-defined]
+    return sum(counts) if min(counts) >= 0 else -1
 
 
 def _settle_apart(
@@ -555,7 +617,7 @@ def reclaim(session: Session, now: datetime, attempts_allowed: int) -> int:
         dead = {"state": JobState.dead, "token": None, "finished_at": now, "reason": reason}
         due = {"state": JobState.pending, "token": None, "due_at": now}
         for ids, values in ((last, dead), (expired, due)):
-            taken = session.execute(sa.update(_job).where(_locked(session, ids)).values(values))
+            taken = session.execute(sa.update(_job).where(_locked(_dialect(session), ids)).values(values))
             count += taken.rowcount  # type: ignore[attr-defined]
     session.commit()
     return count

@@ -278,36 +278,36 @@ def test_a_claim_does_not_wait_for_another_on_postgresql(blog: Blog, only_postgr
         assert len(take(two, 20).claims) == 4
 
 
-def plans(session: Session, statements: Sequence[str]) -> list[str]:
-    """Explain what SQLAlchemy sent, with its parameters filled in."""
-    if session.get_bind().dialect.name == "sqlite":
-        return [
-            " | ".join(row[-1] for row in session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {each}"))
-            for each in statements
+def plans(session: Session, sent: Sequence[tuple[str, Any]]) -> list[str]:
+    """Explain what was sent to the database."""
+    connection = session.connection()
+    if connection.dialect.name == "sqlite":
+        explained = [
+            connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {each}", values) for each, values in sent
         ]
+        return [" | ".join(row[-1] for row in rows) for rows in explained]
     session.execute(sa.text("SET enable_seqscan = off"))
     return [
-        "\n".join(session.connection().exec_driver_sql(f"EXPLAIN {each}").scalars()) for each in statements
+        "\n".join(connection.exec_driver_sql(f"EXPLAIN {each}", values).scalars()) for each, values in sent
     ]
 
 
 def test_looking_and_claiming_use_the_index(blog: Blog, session: Session) -> None:
     """A million finished jobs cost a look nothing."""
-    dialect = session.get_bind().dialect
+    engine = session.get_bind()
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    sent: list[str] = []
+    sent: list[tuple[str, Any]] = []
 
-    def remember(state: Any) -> None:
-        compiled = state.statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
-        sent.append(str(compiled).replace("%%", "%"))
+    def remember(connection: Any, cursor: Any, statement: str, values: Any, context: Any, many: bool) -> None:
+        sent.append((statement, values))
 
     owe(blog, "a", 2)
-    sa.event.listen(session, "do_orm_execute", remember)
+    sa.event.listen(engine, "before_cursor_execute", remember)
     take(session, 1)
     take(session, 1, without_hosts=["slow.example"])
     jobs.reclaim(session, now + timedelta(days=10_000), 3)
-    sa.event.remove(session, "do_orm_execute", remember)
-    touching = [each for each in sent if "UPDATE" not in each or "SELECT" in each]
+    sa.event.remove(engine, "before_cursor_execute", remember)
+    touching = [each for each in sent if "UPDATE" not in each[0] or "SELECT" in each[0]]
     assert len(touching) >= 6
     for plan in plans(session, touching):
         assert "ix_linkback_job_state" in plan, plan
