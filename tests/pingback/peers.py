@@ -182,7 +182,7 @@ def request_of(
 ) -> tuple[int, Any, bytes]:
     """Make a request with these headers and follow nothing."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=3)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
     with contextlib.closing(connection):
         connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""), body, headers)
         response = connection.getresponse()

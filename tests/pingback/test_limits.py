@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_linkback.linkbacks import verifying
@@ -224,7 +225,7 @@ def test_a_slot_that_cannot_be_given_back_ends_of_itself(
 ) -> None:
     def busy(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         if statement.startswith("UPDATE linkback_host") and mentions(told)[-1].checked_at == clock():
-            raise sqlite3.OperationalError("database is locked")
+            raise OperationalError(statement, {}, sqlite3.OperationalError("database is locked"))
 
     other = add(told, "other")
     neighbour.answer("/other", body=page(other))

@@ -218,6 +218,7 @@ def test_it_reads_no_more_than_150_kb_and_needs_a_title(ours: Blog, wordpress: W
     html = f'<a href="{wordpress.url}">a post</a>' + "<p>words</p>" * 20_000
     add(ours, "hello", html=html)
     work(ours)
+    assert (link(ours).state, link(ours).reason) == (LinkState.sent, "")
     assert len(wordpress.comments) == 1
 
 
