@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -163,8 +164,7 @@ def _keep_old_values(watch: Watch, name: str) -> None:
         raise ConfigError(
             f"{watch.name}: {watch.model.__name__} has no column {name!r}.{did_you_mean(name, known)}"
         )
-    if not event.contains(attribute, "set", _nothing):
-        event.listen(attribute, "set", _nothing, active_history=True, propagate=True)
+    event.listen(attribute, "set", _nothing, active_history=True, propagate=True)
 
 
 def _nothing(target: Any, value: Any, old: Any, initiator: Any) -> None:
@@ -491,8 +491,13 @@ _EVENTS: Final[Mapping[str, Callable[..., Any]]] = {
 }
 
 
+# not event.contains(), which takes a new object for an old one that was at the same address
+_heard: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
 def listen(sessions: Any) -> None:
     """Hear the events of an application's sessions; once for each ``db.session``."""
-    if not event.contains(sessions, "after_flush", _after_flush):
+    if sessions not in _heard:
+        _heard.add(sessions)
         for name, listener in _EVENTS.items():
             event.listen(sessions, name, listener)

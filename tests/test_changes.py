@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.orm import relationship as relate
 
-from flask_linkback import Linkback
+from flask_linkback import Linkback, changes
 from flask_linkback.changes import (
     BulkPolicy,
     BulkRefused,
@@ -38,7 +39,7 @@ from flask_linkback.changes import (
 )
 from flask_linkback.errors import ConfigError, LinkbackError
 from flask_linkback.models import Job, Mention, MentionState, MentionStatus
-from flask_linkback.outbox import jobs
+from flask_linkback.outbox import jobs, worker
 from tests.apps import Blog
 from tests.outbox.helpers import one_postgresql_url, postgresql_url, sqlite_file, sqlite_url  # noqa: F401
 
@@ -948,6 +949,31 @@ def test_applications_that_share_a_db_have_watches_of_their_own(tmp_path: Any) -
     assert told == {"one": ["created", "created"], "two": ["created"]}
     for each in apps:
         each.__exit__()
+
+
+def test_each_db_is_heard_once_also_one_at_the_address_of_another() -> None:
+    """Application factories make them by the dozen; `event.contains` takes some for others."""
+    expected = Counter([*changes._EVENTS.values(), *worker._EVENTS.values()])
+    for _ in range(300):
+        db = SQLAlchemy()
+        for _ in "twice":
+            changes.listen(db.session)
+            worker.listen(db.session)
+        with db.session.session_factory(bind=None) as session:
+            heard = Counter(
+                listener
+                for name in {*changes._EVENTS, *worker._EVENTS}
+                for listener in getattr(session.dispatch, name)
+                if getattr(listener, "__module__", "").startswith("flask_linkback.")
+            )
+        assert heard == expected
+
+
+def test_two_who_want_a_field_listen_to_it_once(blog: Blog) -> None:
+    watch(blog, "title")
+    before = len(list(blog.Post.title.dispatch.set))
+    watch(blog, "title")
+    assert len(list(blog.Post.title.dispatch.set)) == before
 
 
 # --- base classes ------------------------------------------------------------------------------------

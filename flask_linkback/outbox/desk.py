@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from .jobs import Claim, Finished, Outcome
+from .jobs import Claim, Finished, Outcome, later
 from .wakeup import Bell
 
 __all__ = ["Desk"]
@@ -111,6 +111,8 @@ class Desk:
         self._work = threading.Condition(threading.Lock())
         self._hosts = _Hosts(threads)
         self._ready: list[Claim] = []
+        self._ends: dict[str, float] = {}
+        """When (time.monotonic) the lease of the claims of each token ends."""
         self._blocked = 0
         """How many of those that are ready wait for their host, as far as was seen."""
         self._running: dict[tuple[str, int], tuple[Claim, float]] = {}
@@ -119,13 +121,22 @@ class Desk:
 
     # --- for the coordinator -------------------------------------------------------------------------
 
-    def put(self, claims: Sequence[Claim]) -> None:
-        """Let the threads do these."""
+    def put(self, claims: Sequence[Claim], *, until: float) -> None:
+        """Let the threads do these, until their lease ends."""
         with self._work:
+            self._ends = {claim.token: self._ends[claim.token] for claim in self._held()}
             for claim in claims:
                 self._hosts.hold(claim.host)
+                self._ends[claim.token] = until
             self._ready.extend(claims)
             self._work.notify(len(claims))
+
+    def keep(self, ours: Collection[Claim], *, of: Sequence[Claim], until: float) -> None:
+        """Lengthen the leases of claims that are still ours; what else waits of these is somebody else's."""
+        kept = {(claim.token, claim.id) for claim in ours}
+        with self._work:
+            self._ends |= dict.fromkeys((claim.token for claim in ours), until)
+            self._give_up([claim for claim in of if (claim.token, claim.id) not in kept])
 
     def room(self, *, topping_up: bool) -> int:
         """Return how many more claims are wanted: two for each thread, beside those that wait for their host.
@@ -147,7 +158,10 @@ class Desk:
     def held(self) -> list[Claim]:
         """Return the claims that run or wait."""
         with self._work:
-            return [*(claim for claim, _ in self._running.values()), *self._ready]
+            return self._held()
+
+    def _held(self) -> list[Claim]:
+        return [*(claim for claim, _ in self._running.values()), *self._ready]
 
     def is_empty(self) -> bool:
         """Does nothing run, wait, or lie here finished?"""
@@ -177,6 +191,9 @@ class Desk:
         with self._work:
             while not self._closed:
                 now = time.monotonic()
+                if self._ends and min(self._ends.values()) <= now:
+                    # this process was stopped, or the database away, for longer than a lease
+                    self._give_up([claim for claim in self._ready if self._ends[claim.token] <= now])
                 for position, claim in enumerate(self._ready):
                     if self._hosts.enter(claim.host, now):
                         del self._ready[position]
@@ -188,6 +205,14 @@ class Desk:
                     self._bell.nudge()  # all that was claimed waits for its host: there is room for others
                 self._work.wait()
             return None
+
+    def _give_up(self, claims: Iterable[Claim]) -> None:
+        """Do not begin these: another worker may have done so. If none has, they are due again."""
+        for claim in claims:
+            if claim in self._ready:
+                self._ready.remove(claim)
+                self._hosts.release(claim.host)
+                self._finished.append(Finished(claim=claim, outcome=later(0)))
 
     def finish(self, claim: Claim, outcome: Outcome) -> None:
         """End a claim that was taken."""

@@ -590,14 +590,17 @@ def _text(text: str) -> str:
 # --- leases ------------------------------------------------------------------------------------------
 
 
-def renew(session: Session, claims: Iterable[Claim], until: datetime) -> None:
-    """Lengthen the leases of claims that are still ours, and commit."""
-    tokens: dict[str, list[int]] = {}
+def renew(session: Session, claims: Iterable[Claim], until: datetime) -> list[Claim]:
+    """Lengthen the leases of claims that are still ours, commit, and return these."""
+    tokens: dict[str, dict[int, Claim]] = {}
     for claim in claims:
-        tokens.setdefault(claim.token, []).append(claim.id)
-    for token, ids in tokens.items():
-        session.execute(sa.update(_job).where(_job.c.id.in_(ids), _job.c.token == token).values(due_at=until))
+        tokens.setdefault(claim.token, {})[claim.id] = claim
+    ours: list[Claim] = []
+    for token, by_id in tokens.items():
+        still = sa.update(_job).where(_job.c.id.in_(by_id), _job.c.token == token).values(due_at=until)
+        ours += [by_id[job_id] for job_id in session.scalars(still.returning(_job.c.id))]
     session.commit()
+    return ours
 
 
 def reclaim(session: Session, now: datetime, attempts_allowed: int) -> int:

@@ -218,7 +218,7 @@ class Worker:
         self._claim_at = now + min(
             seconds if seconds > 0 else self._poll, self._poll, self._lease_seconds / 6
         )
-        self._desk.put(turn.claims)
+        self._desk.put(turn.claims, until=now + self._lease_seconds)
         return claimed
 
     def _collect(self, now: float) -> None:
@@ -262,7 +262,8 @@ class Worker:
         with self._session() as session:
             moment = jobs.clock(session, site)
             if renew:
-                jobs.renew(session, held, moment + timedelta(seconds=self._lease_seconds))
+                ours = jobs.renew(session, held, moment + timedelta(seconds=self._lease_seconds))
+                self._desk.keep(ours, of=held, until=now + self._lease_seconds)
                 self._renew_at = now + self._lease_seconds / 3
             if beat:
                 self._beat(session, moment)
@@ -567,9 +568,14 @@ _EVENTS: Final[Mapping[str, Callable[..., None]]] = {
 }
 
 
+# not event.contains(), which takes a new object for an old one that was at the same address
+_heard: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
 def listen(sessions: Any) -> None:
     """Hear the commits of an application's sessions; once for each ``db.session``."""
-    if not sa.event.contains(sessions, "after_commit", _after_commit):
+    if sessions not in _heard:
+        _heard.add(sessions)
         for name, listener in _EVENTS.items():
             sa.event.listen(sessions, name, listener)
 
