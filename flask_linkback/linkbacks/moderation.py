@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -16,17 +18,26 @@ from ..site import Site
 
 __all__ = ["ANNOUNCE_MODERATED", "announce_moderated", "first_status", "moderate"]
 
+logger = logging.getLogger("flask_linkback.linkbacks")
+
 ANNOUNCE_MODERATED: Final = "announce_moderated"
 
 
 def first_status(site: Site, mention: Mention) -> MentionStatus:
     """Return the status that a verified mention gets before a person looks at it (AUTO_APPROVE)."""
     rules = site.settings.linkbacks.auto_approve
-    if isinstance(rules, bool):
-        approved = rules
-    else:
-        approved = any(rule(mention) if callable(rule) else _KNOWN[rule](site, mention) for rule in rules)
+    approved = rules if isinstance(rules, bool) else any(_approves(site, mention, rule) for rule in rules)
     return MentionStatus.approved if approved else MentionStatus.pending
+
+
+def _approves(site: Site, mention: Mention, rule: str | Callable[..., bool]) -> bool:
+    if isinstance(rule, str):
+        return _KNOWN[rule](site, mention)
+    try:
+        return bool(rule(mention))
+    except Exception:  # the application's own bug must not let a stranger's page be fetched over and over
+        logger.exception("A rule of LINKBACK_AUTO_APPROVE raised: a person has to decide.")
+        return False
 
 
 def _known(site: Site, mention: Mention, *like: Any) -> bool:

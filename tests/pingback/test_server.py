@@ -518,6 +518,18 @@ def test_a_rule_that_decides_is_announced_too(
     assert said[-1][1]["previous"] is MentionStatus.pending
 
 
+def test_a_rule_that_raises_leaves_it_to_a_person(
+    blogs: Callable[..., Blog], sqlite_url: str, neighbour: Neighbour, caplog: pytest.LogCaptureFixture
+) -> None:
+    blog = blogs(sqlite_url, AUTO_APPROVE=[lambda mention: mention.nothing, lambda mention: False])
+    target = add(blog, "hello")
+    neighbour.answer("/source", body=page(target))
+    ping(blog, neighbour.url("/source"), target)
+    work(blog)
+    assert (mention(blog).state, mention(blog).status) == (MentionState.verified, MentionStatus.pending)
+    assert len([each for each in caplog.records if each.exc_info]) == 1
+
+
 def test_moderation_is_announced_once_it_is_committed(
     blogs: Callable[..., Blog], database_url: str, neighbour: Neighbour
 ) -> None:
