@@ -503,7 +503,7 @@ class Host(Base):
     fetches: Mapped[list[Any]]
     """When fetches of the last minute began: seconds since 1970."""
     leases: Mapped[list[Any]]
-    """Fetches under way: [token, seconds since 1970 when it counts as over]."""
+    """Fetches under way: [key of the source, seconds since 1970 when it counts as over]."""
     changed_at: Mapped[datetime]
 
 

@@ -18,7 +18,6 @@ __all__ = [
     "find_server",
     "header_server",
     "is_absolute",
-    "is_error",
 ]
 
 METHOD: Final = "pingback.ping"
@@ -63,14 +62,6 @@ def fault(code: FaultCode, *, retry_after: int | None = None) -> xmlrpc.Fault:
     return xmlrpc.Fault(code, code.message, retry_after=retry_after)
 
 
-def is_error(value: object) -> bool:
-    """Tell whether an answer that is no fault is one nevertheless: a bare number among the codes.
-
-    Old servers (django-pingback 0.3) answer so.
-    """
-    return isinstance(value, int) and not isinstance(value, bool) and value in _CODES
-
-
 def find_server(headers_x_pingback: Sequence[str], body: bytes) -> str | None:
     """Return the URL of the page's pingback server: header first, then element (Pingback 1.0, section 2).
 
@@ -110,6 +101,3 @@ def is_absolute(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
         return False
-
-
-_CODES: Final = frozenset(int(code) for code in FaultCode)
