@@ -374,8 +374,9 @@ def _read_is_over(session: Session, *, wrote: bool = False) -> None:
 _COLUMNS: Final = (
     _job.c.id,
     _job.c.kind,
-    # decoded here, so that one row that cannot be decoded does not spoil the others
-    sa.type_coerce(_job.c.payload, sa.Text()).label("payload"),
+    # decoded here, so that one row that cannot be decoded does not spoil the others; SQLite keeps, and
+    # its driver chokes on, text that is none
+    sa.cast(_job.c.payload, sa.Text().with_variant(sa.LargeBinary(), "sqlite")).label("payload"),
     _job.c.host,
     _job.c.key,
     _job.c.attempts,
@@ -432,8 +433,7 @@ def _claim(
 
 
 def _payload(stored: Any) -> dict[str, Any]:
-    """Some drivers decode JSON on their own."""
-    payload = json.loads(stored) if isinstance(stored, str | bytes) else stored
+    payload = None if stored is None else json.loads(stored)
     if payload is None:
         return {}
     if not isinstance(payload, dict):

@@ -83,7 +83,8 @@ class Worker:
         """Hosts whose jobs the last claim left aside."""
         self._poll = POLL_SECONDS[0]
         # when (time.monotonic) what is to be done next
-        self._claim_at = self._settle_at = self._beat_at = self._renew_at = self._reclaim_at = 0.0
+        self._claim_at = self._settle_at = self._beat_at = self._reclaim_at = 0.0
+        self._renew_at = time.monotonic() + lease_seconds / 3
         self._away_until = self._complained_at = 0.0
         self._complained = ""
 
