@@ -40,6 +40,7 @@ __all__ = [
     "dead",
     "done",
     "later",
+    "put_off",
     "reclaim",
     "renew",
     "replay",
@@ -585,6 +586,21 @@ def _attempt(each: Finished) -> dict[str, Any] | None:
 def _text(text: str) -> str:
     """What a stranger said, without what PostgreSQL cannot keep."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def put_off(session: Session, *, kind: str, host: str, now: datetime, until: datetime) -> None:
+    """Let the jobs of a kind for a host that are due wait, all at once, and commit."""
+    ids = sa.select(_job.c.id).where(
+        _job.c.state == sa.literal_column("'pending'"),
+        _BOTH_STATES,
+        _job.c.due_at <= now,
+        _job.c.kind == kind,
+        _job.c.host == host,
+    )
+    if session.execute(ids.limit(1)).first() is not None:
+        _read_is_over(session)
+        session.execute(sa.update(_job).where(_locked(_dialect(session), ids)).values(due_at=until))
+    session.commit()
 
 
 # --- leases ------------------------------------------------------------------------------------------

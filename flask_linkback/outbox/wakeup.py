@@ -26,7 +26,7 @@ __all__ = ["Bell", "Watcher", "in_memory", "watcher_for"]
 
 logger = logging.getLogger("flask_linkback.outbox")
 
-DATA_VERSION_SECONDS: Final = 0.012
+DATA_VERSION_SECONDS: Final = 0.015
 """How often a change of an SQLite file is looked for; one look costs some 50 microseconds."""
 _CHECK_SECONDS: Final = 60.0
 """How often a quiet LISTEN connection is asked whether it still lives."""
@@ -69,10 +69,14 @@ class Bell:
 
 
 class Watcher(abc.ABC):
-    """A thread that rings the bell when another process commits; it holds no application."""
+    """A thread that rings the bell when another process commits; it holds no application.
 
-    def __init__(self, bell: Bell, name: str) -> None:
+    It uses the driver under the lock ``quiet`` only: who forks takes that first.
+    """
+
+    def __init__(self, bell: Bell, name: str, quiet: threading.Lock) -> None:
         self._bell = bell
+        self._quiet = quiet
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -103,29 +107,35 @@ class Watcher(abc.ABC):
 class SqliteWatcher(Watcher):
     """Rings when ``PRAGMA data_version`` of the file changes: another connection committed."""
 
-    def __init__(self, bell: Bell, path: str, *, uri: bool) -> None:
-        super().__init__(bell, "linkback-data-version")
+    def __init__(self, bell: Bell, quiet: threading.Lock, path: str, *, uri: bool) -> None:
+        super().__init__(bell, "linkback-data-version", quiet)
         self._path = path
         self._uri = uri
 
     def _watch(self) -> Iterator[None]:
-        with contextlib.closing(sqlite3.connect(self._path, uri=self._uri, timeout=0)) as connection:
+        with self._quiet:
+            connection = sqlite3.connect(self._path, uri=self._uri, timeout=0)
+        try:
             seen = None
             while not self._stopping.is_set():
-                with contextlib.suppress(sqlite3.OperationalError):  # somebody writes just now: look again
+                # an error: somebody writes just now
+                with self._quiet, contextlib.suppress(sqlite3.OperationalError):
                     version = connection.execute("PRAGMA data_version").fetchone()[0]
                     if version != seen:
                         seen = version
                         self._bell.ring()
                 yield
                 time.sleep(DATA_VERSION_SECONDS)  # cheaper than to wait for an event
+        finally:
+            with self._quiet:
+                connection.close()
 
 
 class PostgresWatcher(Watcher):
     """Rings on NOTIFY, which PostgreSQL sends when a transaction with new jobs commits."""
 
-    def __init__(self, bell: Bell, engine: sa.Engine) -> None:
-        super().__init__(bell, "linkback-listen")
+    def __init__(self, bell: Bell, quiet: threading.Lock, engine: sa.Engine) -> None:
+        super().__init__(bell, "linkback-listen", quiet)
         self._engine = engine
         self._stop_here, self._stop_there = socket.socketpair()
 
@@ -138,43 +148,48 @@ class PostgresWatcher(Watcher):
 
     def _watch(self) -> Iterator[None]:
         with self._connection() as connection, selectors.DefaultSelector() as selector:
-            connection.rollback()
-            connection.autocommit = True
-            if hasattr(connection, "add_notify_handler"):  # psycopg 3
-                connection.add_notify_handler(lambda _: self._bell.ring())
             cursor = connection.cursor()
-            cursor.execute(f"LISTEN {CHANNEL}")
+            with self._quiet:
+                cursor.execute(f"LISTEN {CHANNEL}")
             self._bell.ring()  # whatever was committed before we listened
             selector.register(connection, selectors.EVENT_READ)
             selector.register(self._stop_there, selectors.EVENT_READ)
             while not self._stopping.is_set():
                 yield
                 selector.select(_CHECK_SECONDS)
-                cursor.execute("SELECT 1")  # takes in what the server told, or raises
+                with self._quiet:
+                    cursor.execute("SELECT 1")  # takes in what the server told, or raises
                 if getattr(connection, "notifies", None) and not callable(connection.notifies):  # psycopg2
                     connection.notifies.clear()
                     self._bell.ring()
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[Any]:
-        """A connection of its own, beside the pool."""
-        connection = self._engine.raw_connection()
-        driver_connection: Any = connection.driver_connection  # detached, it does not know it any more
-        try:
+        """A connection of its own, beside the pool, without transactions."""
+        with self._quiet:
+            connection = self._engine.raw_connection()
+            driver_connection: Any = connection.driver_connection  # detached, it is not known any more
             connection.detach()
+        try:
+            with self._quiet:
+                driver_connection.rollback()
+                driver_connection.autocommit = True
+            if hasattr(driver_connection, "add_notify_handler"):  # psycopg 3
+                driver_connection.add_notify_handler(lambda _: self._bell.ring())
             yield driver_connection
         finally:
-            connection.invalidate()  # close() would roll back first, on a connection that may be lost
-            driver_connection.close()
+            with self._quiet:
+                connection.invalidate()  # close() would roll back first, on one that may be lost
+                driver_connection.close()
 
 
-def watcher_for(engine: sa.Engine, bell: Bell) -> Watcher | None:
+def watcher_for(engine: sa.Engine, bell: Bell, quiet: threading.Lock) -> Watcher | None:
     """Return the watcher that suits a database, or None where polling must do."""
     if engine.dialect.name == "postgresql" and engine.dialect.driver in ("psycopg", "psycopg2"):
-        return PostgresWatcher(bell, engine)
+        return PostgresWatcher(bell, quiet, engine)
     if engine.dialect.name == "sqlite" and not in_memory(engine):
         (path, *_), options = engine.dialect.create_connect_args(engine.url)
-        return SqliteWatcher(bell, path, uri=bool(options.get("uri")))
+        return SqliteWatcher(bell, quiet, path, uri=bool(options.get("uri")))
     return None
 
 

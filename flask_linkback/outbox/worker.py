@@ -46,6 +46,8 @@ DRAIN_SECONDS: Final = 25.0
 _BEAT_SECONDS: Final = 10.0
 _AWAY_SECONDS: Final = 0.5
 """How long a worker waits before it tries again when the database is away or busy."""
+_FORK_SECONDS: Final = 1.0
+"""How long a fork waits for the embedded worker to leave the database alone."""
 _COMPLAIN_SECONDS: Final = 1.0
 _SAME_COMPLAINT_SECONDS: Final = 60.0
 
@@ -72,6 +74,8 @@ class Worker:
             self.engine = site.engine
         self._schedule = site.settings.outbox.retry_schedule
         self._lease_seconds = lease_seconds
+        self.quiet = threading.Lock()
+        """Held while the coordinator uses the database. Whoever forks takes it: a driver may have locks."""
         self._bell = bell or Bell()
         self._desk = Desk(self.threads, self._bell)
         self._threads: list[threading.Thread] = []
@@ -100,7 +104,7 @@ class Worker:
                 "This database lives in the memory of one process and in one connection, which a worker's "
                 "threads cannot share: call linkback.run_until_idle(), or set LINKBACK_RUNNER to 'inline'."
             )
-        watcher = None if once else watcher_for(self.engine, self._bell)
+        watcher = None if once else watcher_for(self.engine, self._bell, self.quiet)
         if watcher is not None:
             watcher.start()
         try:
@@ -127,7 +131,8 @@ class Worker:
             site = self._site()
             self._try_to_look(site)
             if self._desk.is_empty() and not self._settling:
-                self._say_goodbye()
+                with self.quiet:
+                    self._say_goodbye()
                 break
             if site is None or time.monotonic() > deadline:
                 break
@@ -138,9 +143,10 @@ class Worker:
                 self._release(self._desk.held())
         for thread in self._threads:
             thread.join(1 if self._desk.is_empty() else 0)
-        self._hang_up()
-        if self._site() is None:
-            self.engine.dispose()  # nobody else can do that any more
+        with self.quiet:
+            self._hang_up()
+            if self._site() is None:
+                self.engine.dispose()  # nobody else can do that any more
 
     def _release(self, claims: list[Claim]) -> None:
         self._settling += [Finished(claim=claim, outcome=jobs.later(0)) for claim in claims]
@@ -172,9 +178,10 @@ class Worker:
         if time.monotonic() < self._away_until:
             return None
         try:
-            claimed = self._settle_and_claim(site)
+            with self.quiet:
+                claimed = self._settle_and_claim(site)
+                self._keep_alive(site)
             self._start_threads()
-            self._keep_alive(site)
         except Exception as error:  # whatever it was: what is owed stays owed, and is tried again
             self._complain(error)
             self._away_until = time.monotonic() + _AWAY_SECONDS
@@ -432,12 +439,24 @@ class Runner:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._worker: Worker | None = None
+        self._quiet: Worker | None = None
         self._taken = False
         self._forked = False
         self._inline = threading.local()
 
-    def after_fork(self) -> None:
-        """Locks, threads and connections of the parent mean nothing in its child."""
+    def before_fork(self) -> None:
+        """Let the embedded worker leave the database alone."""
+        if self._worker is not None and self._worker.quiet.acquire(timeout=_FORK_SECONDS):
+            self._quiet = self._worker
+
+    def after_fork_in_parent(self) -> None:
+        """Let it go on."""
+        worker, self._quiet = self._quiet, None
+        if worker is not None:
+            worker.quiet.release()
+
+    def after_fork_in_child(self) -> None:
+        """Locks, threads and connections of the parent mean nothing here."""
         worker = self._worker
         self._forget()
         if worker is not None:
@@ -506,9 +525,20 @@ class Runner:
 _runners: weakref.WeakSet[Runner] = weakref.WeakSet()
 
 
-def _after_fork() -> None:
-    for runner in list(_runners):
-        runner.after_fork()
+def _at_fork(step: str) -> Callable[[], None]:
+    def act() -> None:
+        for runner in list(_runners):
+            getattr(runner, step)()
+
+    return act
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_at_fork("before_fork"),
+        after_in_parent=_at_fork("after_fork_in_parent"),
+        after_in_child=_at_fork("after_fork_in_child"),
+    )
 
 
 @atexit.register
@@ -516,10 +546,6 @@ def _stop_all() -> None:
     """An interpreter that ends lets its workers finish."""
     for runner in list(_runners):
         runner.stop()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _may_start_thread(site: Site) -> bool:

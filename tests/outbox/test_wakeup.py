@@ -91,7 +91,7 @@ def test_a_signal_handler_may_ring_wherever_it_interrupts() -> None:
 @contextlib.contextmanager
 def watching(blog: Blog) -> Iterator[Bell]:
     bell = Bell()
-    watcher = watcher_for(blog.site.engine, bell)
+    watcher = watcher_for(blog.site.engine, bell, threading.Lock())
     assert watcher is not None
     watcher.start()
     try:
@@ -171,7 +171,7 @@ def test_which_databases_live_in_memory(tmp_path: Path) -> None:
     for url in memory:
         engine = sa.create_engine(url, poolclass=sa.StaticPool)
         assert in_memory(engine), url
-        assert watcher_for(engine, Bell()) is None
+        assert watcher_for(engine, Bell(), threading.Lock()) is None
     assert not in_memory(sa.create_engine(f"sqlite:///{tmp_path}/x.db"))
     assert not in_memory(sa.create_engine("postgresql+psycopg://localhost/x"))
 
