@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from ..models import Host, Mention
 from ..site import Site
 
-__all__ = ["CallRates", "caller_key", "fetch_slot", "plain_address"]
+__all__ = ["CallRates", "caller_key", "fetch_slot", "plain_address", "seconds_until_fetch"]
 
 logger = logging.getLogger("flask_linkback.linkbacks")
 
@@ -114,22 +114,36 @@ def fetch_slot(site: Site, host: str, source_key: str) -> Iterator[float]:
     by one at a time and once in SOURCE_INTERVAL_SECONDS, its host as RATE_LIMITS says. Who fetched
     writes ``checked_at`` of its mentions before leaving. No transaction may be open that wrote.
     """
-    seconds = _take(site, host, source_key)
+    seconds, at = _take(site, host, source_key)
     try:
         yield seconds
     finally:
         if not seconds:
-            _give_back(site, host, source_key)
+            _give_back(site, host, source_key, at)
 
 
-def _take(site: Site, host: str, source_key: str) -> float:
+def seconds_until_fetch(site: Site, session: Session, host: str) -> float:
+    """Return how long RATE_LIMITS keep everybody from asking a host, as far as can be seen without a lock."""
+    limits = site.settings.linkbacks.rate_limits
+    at_most = {_ALL_HOSTS: limits["fetches"], host: limits["source_host"]}
+    now = site.now().timestamp()
+    rows = session.execute(sa.select(Host.name, Host.fetches).where(Host.name.in_(at_most)))
+    waits = [_seconds_until_free(_recent(row.fetches, now), at_most[row.name], now) for row in rows]
+    return max(waits, default=0.0)
+
+
+def _take(site: Site, host: str, source_key: str) -> tuple[float, float]:
+    """Return how long to wait, and when the fetch began (seconds since 1970) if that is not at all."""
     limits = site.settings.linkbacks.rate_limits
     with site.new_session() as session:
+        # where a flood names a host, thousands ask for it in vain: they must not lock anything
+        if (wait := seconds_until_fetch(site, session, host)) > 0:
+            return wait, 0.0
+        session.rollback()
         everyone = _row(session, site, _ALL_HOSTS)
         one = _row(session, site, host)
         now = site.now().timestamp()
-        everyone_recent = [at for at in everyone.fetches if now - MINUTE < at <= now]
-        recent = [at for at in one.fetches if now - MINUTE < at <= now]
+        everyone_recent, recent = _recent(everyone.fetches, now), _recent(one.fetches, now)
         leases = [lease for lease in one.leases if lease[1] > now]
         wait = max(
             _seconds_until_free(everyone_recent, limits["fetches"], now),
@@ -140,7 +154,7 @@ def _take(site: Site, host: str, source_key: str) -> float:
         )
         if wait:
             session.rollback()
-            return wait
+            return wait, 0.0
         # a fetch that never gave its slot back is over by then
         over = now + 2 * site.settings.fetch.fetch_timeout
         everyone.fetches = [*everyone_recent, now][-(limits["fetches"] or 1) :]
@@ -148,18 +162,25 @@ def _take(site: Site, host: str, source_key: str) -> float:
         one.leases = [*leases, [source_key, over]]
         one.changed_at = everyone.changed_at = site.now()
         session.commit()
-    return 0.0
+    return 0.0, now
 
 
-def _give_back(site: Site, host: str, source_key: str) -> None:
+def _give_back(site: Site, host: str, source_key: str, began: float) -> None:
+    # the host was asked at some time since: a minute from now is surely a minute from then
+    ended = site.now().timestamp()
     try:
         with site.new_session() as session:
             row = _locked(session, host)
             if row is not None:
                 row.leases = [lease for lease in row.leases if lease[0] != source_key]
+                row.fetches = [ended if at == began else at for at in row.fetches]
             session.commit()
     except OperationalError:  # the database is busy or away; the fetch is done, and its slot ends of itself
         logger.warning("The slot of a fetch could not be given back.", extra={"host": host})
+
+
+def _recent(fetches: list[float], now: float) -> list[float]:
+    return [at for at in fetches if now - MINUTE < at <= now]
 
 
 def _reached(count: int, limit: int | None) -> bool:

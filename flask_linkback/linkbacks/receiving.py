@@ -21,7 +21,7 @@ from ..fetch import check_url
 from ..models import Mention, MentionState, MentionStatus, digest, host_of, without_fragment
 from ..outbox import jobs
 from ..site import Site
-from .limits import CallRates, caller_key, plain_address
+from .limits import CallRates, caller_key, plain_address, seconds_until_fetch
 from .targets import Located, Targets
 
 __all__ = ["VERIFY", "Received", "Refusal", "Refused", "locate", "receive"]
@@ -105,7 +105,9 @@ def receive(
     except IntegrityError:  # the same call came twice at the same time
         session.rollback()
         raise Refused(Refusal.already) from None
-    _owe_look(session, mention, due_at=now + timedelta(seconds=hold_seconds))
+    # not before its host may be asked: jobs that can only be put off would keep the worker from others
+    seconds = max(hold_seconds, seconds_until_fetch(site, session, mention.source_host))
+    _owe_look(session, mention, due_at=now + timedelta(seconds=seconds))
     received = Received(mention_id=mention.id, source_key=mention.source_key, source_host=mention.source_host)
     session.commit()
     logger.info("Received a %s.", protocol, extra={"source": source, "target": target, "caller": caller})

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,9 +23,9 @@ from ..outbox.jobs import AttemptMade, Claim, Outcome
 from ..outbox.retry import SLOW_STATUSES, parse_retry_after
 from ..protocols.html import MAX_TITLE_CHARACTERS, Found, LinkScan
 from ..site import Site
-from .limits import fetch_slot
+from .limits import fetch_slot, seconds_until_fetch
 from .moderation import first_status
-from .receiving import Received, Refusal, Refused
+from .receiving import VERIFY, Received, Refusal, Refused
 from .text import storable
 
 __all__ = ["AT_ONCE_SECONDS", "HOLD_SECONDS", "verify", "verify_now"]
@@ -317,6 +318,7 @@ def verify(site: Site, claim: Claim) -> Outcome:
         return jobs.done()
     with fetch_slot(site, claim.host, source_key) as seconds:
         if seconds:
+            _put_off(site, claim.host)
             return jobs.later(seconds, "The source, or its host, was asked often enough for now.")
         look = _look_at(site, waiting)
         trouble = look.trouble
@@ -334,6 +336,15 @@ def verify(site: Site, claim: Claim) -> Outcome:
     _announce(site, announcements)
     end = jobs.dead if given_up else jobs.done
     return end(trouble.kind if trouble else "", attempt=look.attempt)
+
+
+def _put_off(site: Site, host: str) -> None:
+    """Let all jobs wait that are due for a host which may not be asked now."""
+    with site.new_session() as session:
+        seconds = seconds_until_fetch(site, session, host)
+        if seconds > 0:
+            now = site.now()
+            jobs.put_off(session, kind=VERIFY, host=host, now=now, until=now + timedelta(seconds=seconds))
 
 
 # --- at once, in the request -------------------------------------------------------------------------
