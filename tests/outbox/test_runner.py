@@ -130,7 +130,7 @@ def test_a_process_that_is_a_worker_itself_starts_none(embedded: Blog) -> None:
 
 
 FORK = """
-import os, sys, threading, warnings
+import os, signal, sys, threading, warnings
 import sqlalchemy as sa
 from flask_linkback.outbox import jobs
 from tests.outbox.works import create_app, note
@@ -157,6 +157,7 @@ with app.app_context():
     warnings.simplefilter("ignore", ResourceWarning)  # a child does not close its parent's connections
     child = os.fork()
     if child == 0:
+        signal.alarm(20)  # should it hang, it does not outlive the test
         before = workers()
         owe()
         note(child=True, before=before, after=workers(), backend=backend())
