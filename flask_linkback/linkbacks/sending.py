@@ -158,8 +158,10 @@ def send(site: Site, claim: Claim) -> Outcome:
         body=answer.text.encode("utf-8", "replace")[:_KEPT_BYTES],
         reason=answer.reason,
     )
-    link = session.get(Link, claim.payload["link_id"], with_for_update=True)
+    ours = jobs.is_ours(session, claim)
+    link = session.get(Link, claim.payload["link_id"], with_for_update=True) if ours else None
     if link is None:
+        session.rollback()
         return jobs.done(attempt=attempt)
     link.attempts = claim.attempts
     if link.removed is not removed:

@@ -321,6 +321,9 @@ def verify(site: Site, claim: Claim) -> Outcome:
             _put_off(site, claim.host)
             return jobs.later(seconds, "The source, or its host, was asked often enough for now.")
         look = _look_at(site, waiting)
+        if not jobs.is_ours(site.session, claim):
+            site.session.rollback()
+            return jobs.done(attempt=look.attempt)
         trouble = look.trouble
         if trouble is not None and not trouble.final and not claim.is_last:
             _note_look(site, waiting.pages)

@@ -39,6 +39,7 @@ __all__ = [
     "clock",
     "dead",
     "done",
+    "is_ours",
     "later",
     "put_off",
     "reclaim",
@@ -604,6 +605,19 @@ def put_off(session: Session, *, kind: str, host: str, now: datetime, until: dat
 
 
 # --- leases ------------------------------------------------------------------------------------------
+
+
+def is_ours(session: Session, claim: Claim) -> bool:
+    """Does a claim still hold? If so, it does until the transaction ends.
+
+    A handler that slept past its lease has nothing to say any more: somebody else did its job.
+    """
+    here = sa.and_(_job.c.id == claim.id, _job.c.token == claim.token)
+    if _dialect(session) == "sqlite":
+        # a write that changes nothing: it is SQLite's lock
+        same = session.execute(sa.update(_job).where(here).values(token=_job.c.token))
+        return bool(same.rowcount)  # type: ignore[attr-defined]
+    return session.execute(sa.select(_job.c.id).where(here).with_for_update()).first() is not None
 
 
 def renew(session: Session, claims: Iterable[Claim], until: datetime) -> list[Claim]:
