@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -183,9 +184,18 @@ def _stop_in_the_middle(stage: Stage, pid: int, kind: str) -> set[int]:
     while True:
         until(holds_some, 30, f"the process does something of kind {kind}", every=0.005)
         os.kill(pid, signal.SIGSTOP)
-        if holds_some() and not stage.is_locked():
+        until(lambda: _is_stopped(pid), 10, "the process has stopped", every=0.001)
+        if not stage.is_locked() and holds_some():
             return _begun_and_not_settled(stage, pid)
         os.kill(pid, signal.SIGCONT)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Have all threads stopped? One that is in the middle of a system call ends it first."""
+    states = [
+        stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")
+    ]
+    return set(states) == {"T"}
 
 
 def _begun(diary: Iterable[Entry], pid: int) -> set[int]:
