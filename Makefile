@@ -2,7 +2,7 @@
 #   make demo ONCE=1    make test ARGS="-k journeys"    make bench PYTHON=python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test lint docs bench faults clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -30,14 +30,17 @@ docs: $(VENV)/.dev  ## The documentation, in docs/_build/html
 bench: $(VENV)/.dev  ## The figures that the design promises
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+faults: $(VENV)/.dev  ## Kills, floods and poison in full: the promise, seen
+	@$(BIN)/python -m tests.faults $(ARGS)
+
 clean:  ## Remove .venv and what was built
 	rm -rf $(VENV) docs/_build
 
-# What is installed is installed again when pyproject.toml changes. A demo needs no tools: .package is
-# without them, and .dev, which has them, counts as both.
+# What is installed is installed again when pyproject.toml changes. A demo needs no tools, but reads the
+# microformats of likes: .package is without tools, and .dev, which has them, counts as both.
 
 $(VENV)/.package: pyproject.toml | $(BIN)/python
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[mf2]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

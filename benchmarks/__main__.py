@@ -25,6 +25,7 @@ NAMES = (
     "fan_out",
     "pingback_stored",
     "html_scan",
+    "discovery",
 )
 
 

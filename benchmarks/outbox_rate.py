@@ -27,7 +27,7 @@ from .sites import BODY, DATABASES, Place, own_site, process, worker
 
 __all__ = ["BENCHMARKS"]
 
-THREADS = 32
+THREADS = 8  # the default of WORKER_THREADS
 PATIENCE = 300.0  # seconds
 
 

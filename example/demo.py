@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -39,7 +39,7 @@ class Cast:
     low_tide: Blog
     """Shows mentions at once."""
     lamplight: Blog
-    """Lets a person decide."""
+    """Lets a person decide about strangers."""
 
 
 Scene = Callable[[Cast], None]
@@ -50,13 +50,11 @@ Scene = Callable[[Cast], None]
 
 def shown_at_once(cast: Cast) -> None:
     """Lamplight links to Low Tide, where mentions are shown at once"""
-    target = cast.low_tide.submit(
-        "/desk/write",
+    target = cast.low_tide.write(
         title="What the harbour keeps",
         html="<p>Rope, rust, and the names of boats nobody sails any more.</p>",
     )
-    source = cast.lamplight.submit(
-        "/desk/write",
+    source = cast.lamplight.write(
         title="Names of boats",
         html=f'<p>I copied out every one that <a href="{target}">the harbour keeps</a>. Forty so far.</p>',
     )
@@ -68,9 +66,8 @@ def shown_at_once(cast: Cast) -> None:
 
 
 def decided_by_a_person(cast: Cast) -> None:
-    """Low Tide links to Lamplight, where a person decides"""
-    target = cast.lamplight.submit(
-        "/desk/write",
+    """Low Tide sends Lamplight a webmention, and a person decides"""
+    target = cast.lamplight.write(
         title="Reading after dark",
         html="<p>One lamp, one chair, one page that does not want to be turned.</p>",
     )
@@ -90,7 +87,43 @@ def decided_by_a_person(cast: Cast) -> None:
     shown(cast.stage, cast.lamplight, target, mention_id)
 
 
-SCENES: Final[Sequence[Scene]] = (shown_at_once, decided_by_a_person)
+def liked(cast: Cast) -> None:
+    """Low Tide likes a page of Lamplight, which knows it by now"""
+    target = cast.lamplight.write(
+        title="Moths", html="<p>They come for the lamp and stay for the second chapter.</p>"
+    )
+    source = cast.low_tide.write(title="A like", like_of=target)
+    event = told(cast.stage, cast.low_tide, source, cast.lamplight, target)
+    if (event["mention"]["type"], event["mention"]["status"]) != ("like", "approved"):
+        raise DemoError(f"Lamplight did not take it for a like that it approves: {event['mention']}")
+    cast.stage.step("approved", cast.lamplight, "it comes from a known host", at=event["at"])
+    shown(cast.stage, cast.lamplight, target, event["mention"]["id"])
+
+
+def a_link_goes(cast: Cast) -> None:
+    """Low Tide edits a post, and its link to Lamplight goes"""
+    target = cast.lamplight.write(title="Spare bulbs", html="<p>Two left. Winter is long.</p>")
+    title = "What the neighbours burn"
+    source = cast.low_tide.write(title=title, html=f'<p>Up there they have <a href="{target}">two</a>.</p>')
+    event = told(cast.stage, cast.low_tide, source, cast.lamplight, target)
+    shown(cast.stage, cast.lamplight, target, event["mention"]["id"])
+    cast.stage.step("edited", cast.low_tide, "without the link", at=time.time())
+    cast.low_tide.edit(source, title=title, html="<p>Driftwood, mostly.</p>")
+    removed(cast, target, event["mention"]["id"])
+
+
+def a_page_goes(cast: Cast) -> None:
+    """Low Tide deletes a post that Lamplight shows"""
+    target = cast.lamplight.write(title="Curtains", html="<p>Drawn at ten.</p>")
+    source = cast.low_tide.write(title="I can see", html=f'<p>No, at <a href="{target}">eleven</a>.</p>')
+    event = told(cast.stage, cast.low_tide, source, cast.lamplight, target)
+    shown(cast.stage, cast.lamplight, target, event["mention"]["id"])
+    cast.stage.step("deleted", cast.low_tide, f"{source} answers 410", at=time.time())
+    cast.low_tide.delete(source)
+    removed(cast, target, event["mention"]["id"])
+
+
+SCENES: Final[Sequence[Scene]] = (shown_at_once, decided_by_a_person, liked, a_link_goes, a_page_goes)
 
 
 # --- what scenes share -------------------------------------------------------------------------------
@@ -100,9 +133,10 @@ def told(stage: Stage, writer: Blog, source: str, reader: Blog, target: str) -> 
     """Follow a link from its publication until the other blog has seen it; return that event."""
     stage.step("published", writer, source, at=writer.created_at(source))
     event = stage.wait_for(reader, "visited", url=target)
-    stage.step("discovered", reader, f"listens at {event['pingback_server']}", at=event["at"])
+    stage.step("discovered", reader, f"listens at {event['endpoint']}", at=event["at"])
     event = stage.wait_for(reader, "mention_received", mention={"source": source, "target": target})
-    stage.step("pinged", reader, f"{writer.name} says that it links here", at=event["mention"]["received_at"])
+    said = f"{writer.name} says that it links here, by {event['mention']['protocol']}"
+    stage.step("told", reader, said, at=event["mention"]["received_at"])
     event = stage.wait_for(reader, "mention_verified", mention={"source": source, "target": target})
     title = event["mention"]["title"]
     stage.step("verified", reader, f'the link is in "{title}"', at=event["mention"]["verified_at"])
@@ -113,11 +147,19 @@ def shown(stage: Stage, blog: Blog, url: str, mention_id: int) -> None:
     """See that a mention stands in the page."""
     if mark(mention_id) not in blog.get(url):
         raise DemoError(f"{blog.name} does not show the mention at {url}")
-    stage.step("shown", blog, f"{url}#pingback-{mention_id}", at=time.time())
+    stage.step("shown", blog, f"{url}#mention-{mention_id}", at=time.time())
+
+
+def removed(cast: Cast, url: str, mention_id: int) -> None:
+    """See that Lamplight is told, looks again, and shows the mention no more."""
+    event = cast.stage.wait_for(cast.lamplight, "mention_removed", mention={"id": mention_id})
+    cast.stage.step("removed", cast.lamplight, f"because of {event['reason']}", at=event["at"])
+    if mark(mention_id) in cast.lamplight.get(url):
+        raise DemoError(f"Lamplight still shows the mention at {url}")
 
 
 def mark(mention_id: int) -> str:
-    return f'id="pingback-{mention_id}"'
+    return f'id="mention-{mention_id}"'
 
 
 # --- the demo ----------------------------------------------------------------------------------------
@@ -153,12 +195,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def on_stage() -> Iterator[Cast]:
     """Let both blogs run; afterwards nothing is left of them."""
     with contextlib.ExitStack() as stack:
+        stack.callback(hear_again, {each: signal.getsignal(each) for each in SIGNALS})
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="linkback-demo-"))
         stage = Stage(Path(folder), colours=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
         cast = Cast(
             stage=stage,
-            low_tide=stage.blog("Low Tide", LINKBACK_AUTO_APPROVE=True, **SETTINGS),
-            lamplight=stage.blog("Lamplight", LINKBACK_AUTO_APPROVE=False, BLOG_TONE="lamp", **SETTINGS),
+            # it only knows pingback, as so many do
+            low_tide=stage.blog(
+                "Low Tide", LINKBACK_AUTO_APPROVE=True, LINKBACK_PROTOCOLS=["pingback"], **SETTINGS
+            ),
+            lamplight=stage.blog(
+                "Lamplight", LINKBACK_AUTO_APPROVE=["known_host"], BLOG_TONE="lamp", **SETTINGS
+            ),
         )
         for blog in stage.blogs:
             stack.enter_context(blog)
@@ -196,6 +244,11 @@ def interrupt(*_: Any) -> NoReturn:
 def ignore_signals() -> None:
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
+
+
+def hear_again(handlers: Mapping[signal.Signals, Any]) -> None:
+    for each, handler in handlers.items():
+        signal.signal(each, handler)
 
 
 if __name__ == "__main__":

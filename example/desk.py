@@ -29,6 +29,9 @@ desk = Blueprint("desk", __name__, url_prefix="/desk")
 # --- writing -----------------------------------------------------------------------------------------
 
 
+FIELDS = ("title", "slug", "html", "in_reply_to", "like_of")
+
+
 @desk.route("/write", methods=["GET", "POST"])
 @desk.route("/write/<slug>", methods=["GET", "POST"])
 def write(slug: str | None = None) -> Response | str | tuple[str, int]:
@@ -36,7 +39,7 @@ def write(slug: str | None = None) -> Response | str | tuple[str, int]:
     post = None if slug is None else Post.at(slug) or abort(404)
     if request.method == "GET":
         return render_template("desk/write.html", post=post, draft=post, error=None)
-    draft = {name: request.form.get(name, "") for name in ("title", "slug", "html")}
+    draft = {name: request.form.get(name, "") for name in FIELDS}
     if post is not None:
         draft["slug"] = post.slug
     try:
@@ -48,6 +51,15 @@ def write(slug: str | None = None) -> Response | str | tuple[str, int]:
     db.session.commit()
     flash("Published. The pages that it links to are being told.")
     return redirect(url_for("blog.show", slug=written.slug), 303)
+
+
+@desk.route("/delete/<slug>", methods=["POST"])
+def delete(slug: str) -> Response:
+    """Delete a post."""
+    db.session.delete(Post.at(slug) or abort(404))
+    db.session.commit()
+    flash("Deleted.")
+    return redirect(url_for("blog.index"), 303)
 
 
 # --- deciding ----------------------------------------------------------------------------------------

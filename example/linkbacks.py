@@ -19,6 +19,7 @@ def load_post(slug: str) -> Post | None:
     return Post.at(slug)
 
 
-# Out: whenever a post is committed, new or changed, the pages that it links to are told.
+# Out: whenever a post is committed, new or changed, the pages that it links to are told, and the one that it
+# answers or likes. What it says of them they read in post.html, by its microformats.
 
-linkback.ping_external_links(Post, content="html")
+linkback.ping_external_links(Post, content="html", targets="answered")

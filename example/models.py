@@ -33,6 +33,10 @@ class Post(db.Model):  # type: ignore[misc, name-defined]  # to mypy, Model is A
     slug: Mapped[str] = mapped_column(String(LONGEST), unique=True)
     title: Mapped[str] = mapped_column(String(LONGEST))
     html: Mapped[str]
+    in_reply_to: Mapped[str] = mapped_column(default="")
+    """The page that the post answers, if it answers one."""
+    like_of: Mapped[str] = mapped_column(default="")
+    """The page that the post likes, if that is what it is for."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
     updated_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), onupdate=now)
 
@@ -41,6 +45,11 @@ class Post(db.Model):  # type: ignore[misc, name-defined]  # to mypy, Model is A
         """The public address: the same in a request, in a command and in the worker."""
         url: str = current_app.extensions["linkback"].url_for("blog.show", slug=self.slug)
         return url
+
+    @property
+    def answered(self) -> list[str]:
+        """The page that the post answers or likes: it is told, as are those that the text links to."""
+        return [url for url in (self.in_reply_to, self.like_of) if url]
 
     @classmethod
     def at(cls, slug: str) -> Post | None:
@@ -53,15 +62,22 @@ class Post(db.Model):  # type: ignore[misc, name-defined]  # to mypy, Model is A
         return list(db.session.scalars(select(cls).order_by(cls.created_at.desc(), cls.id.desc())))
 
     @classmethod
-    def write(cls, *, title: str, html: str, slug: str = "") -> Post:
+    def write(
+        cls, *, title: str, html: str, slug: str = "", in_reply_to: str = "", like_of: str = ""
+    ) -> Post:
         """Return the post with this slug, made or changed; the caller commits.
 
         Without a slug it is made from the title. Raises ValueError with a sentence for the author.
         """
         title = " ".join(title.split())
         slug = slugify(slug or title)
-        if not title or not html.strip():
-            raise ValueError("A post needs a title and a text.")
+        in_reply_to, like_of = in_reply_to.strip(), like_of.strip()
+        if not title or not (html.strip() or like_of):
+            raise ValueError("A post needs a title and a text; a like needs no text.")
+        if in_reply_to and like_of:
+            raise ValueError("A post is a reply or a like, not both.")
+        if not (in_reply_to or like_of or "http://").startswith(("http://", "https://")):
+            raise ValueError("What a post answers or likes has an address with http:// or https://.")
         if not slug:
             raise ValueError("A post needs a slug with a letter or digit in it.")
         if max(len(title), len(slug)) > LONGEST:
@@ -69,6 +85,8 @@ class Post(db.Model):  # type: ignore[misc, name-defined]  # to mypy, Model is A
         post = cls.at(slug) or cls(slug=slug)
         post.title = title
         post.html = html
+        post.in_reply_to = in_reply_to
+        post.like_of = like_of
         db.session.add(post)
         return post
 

@@ -22,6 +22,7 @@ from werkzeug.serving import make_server
 
 from example import create_app
 from flask_linkback import signals
+from flask_linkback.protocols.link_header import parse
 
 _lock = threading.Lock()
 
@@ -53,9 +54,10 @@ def listen(app: Flask) -> None:
         getattr(signals, name).connect(repeat(name), app, weak=False)
 
     def visited(sender: Flask, response: Response, **_: Any) -> None:
-        pingback_server = response.headers.get("X-Pingback")
-        if pingback_server and str(request.user_agent).startswith("Flask-Linkback"):
-            say("visited", url=request.url, pingback_server=pingback_server)
+        offers = [link.url for link in parse(response.headers.getlist("Link")) if "webmention" in link.rels]
+        offers += response.headers.getlist("X-Pingback")
+        if offers and str(request.user_agent).startswith("Flask-Linkback"):
+            say("visited", url=request.url, endpoint=offers[0])
 
     request_finished.connect(visited, app, weak=False)
 

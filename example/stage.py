@@ -113,6 +113,19 @@ class Blog:
         data = urllib.parse.urlencode({"csrf_token": token[1], **fields}).encode()
         return self._open(action or url, data)[0]
 
+    def write(self, *, title: str, html: str = "", in_reply_to: str = "", like_of: str = "") -> str:
+        """Publish a post, which may be a reply or a like; return its URL."""
+        return self.submit("/desk/write", title=title, html=html, in_reply_to=in_reply_to, like_of=like_of)
+
+    def edit(self, url: str, **fields: str) -> str:
+        """Change a post: all that it is to have; a link that its text has no more is gone."""
+        return self.submit(f"/desk/write/{self._slug(url)}", **fields)
+
+    def delete(self, url: str) -> str:
+        """Delete a post."""
+        slug = self._slug(url)
+        return self.submit(f"/desk/write/{slug}", f"/desk/delete/{slug}")
+
     def command(self, *words: str) -> str:
         """Run a ``flask --app example`` command of this blog and return what it prints."""
         done = subprocess.run(
@@ -131,10 +144,14 @@ class Blog:
 
     def created_at(self, post_url: str) -> float:
         """Return when a post was written, from its row."""
-        slug = urllib.parse.unquote(post_url.rpartition("/")[2])
+        slug = urllib.parse.unquote(self._slug(post_url))
         with contextlib.closing(sqlite3.connect(self._database)) as database:
             (text,) = database.execute("SELECT created_at FROM post WHERE slug = ?", [slug]).fetchone()
         return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+    @staticmethod
+    def _slug(url: str) -> str:
+        return url.rpartition("/")[2]
 
     def _open(self, url: str, data: bytes | None = None) -> tuple[str, str]:
         try:

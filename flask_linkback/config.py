@@ -377,7 +377,9 @@ class OutboxSettings:
         _choice("thread", "external", "celery", "inline", "off"),
         "Who works the jobs off: thread, external, inline or off; celery is planned.",
     )
-    worker_threads: int = _setting(8, _number(1, 512), "Threads of one worker that send.")
+    worker_threads: int = _setting(
+        8, _number(1, 512), "Threads of one worker that send; who waits for a slow answer does not count."
+    )
     retry_schedule: tuple[float, ...] = _setting(
         (0, 5, 300, 1800, 7200, 18000, 36000, 36000),
         _numbers(0),
@@ -397,7 +399,7 @@ class LinkbackSettings:
     protocols: tuple[str, ...] = _setting(
         ("pingback", "webmention"),
         _choices("pingback", "webmention", "trackback"),
-        "What is received; of pingback, webmention and trackback only the first is there yet.",
+        "What is received: pingback, webmention, trackback.",
     )
     pingback_verify: str = _setting(
         "queued",
@@ -424,13 +426,26 @@ class LinkbackSettings:
     reverify_days: int | None = _setting(
         30, _optional(_number(1)), "Days after which a shown mention is looked at again."
     )
+    mention_feeds: bool = _setting(
+        False, _boolean, "Serve the mentions of a page as JF2, too, as webmention.io does."
+    )
     directories: tuple[str, ...] = _setting((), _http_urls, "XML-RPC URLs of weblog directories.")
     directory_interval_seconds: float = _setting(
-        300, _number(0, whole=False), "A feed is announced at most once in this time."
+        300,
+        _number(0, whole=False),
+        "A feed is announced, and a weblog that tells us taken, at most once in this time.",
     )
-    directory_server: bool = _setting(False, _boolean, "Be a weblog directory ourselves.")
-    vouch: bool = _setting(False, _boolean, "Send and ask for vouch URLs with webmentions.")
-    avatar_cache: bool = _setting(False, _boolean, "Keep authors' pictures on this site.")
+    directory_server: bool = _setting(
+        False, _boolean, "Be a weblog directory ourselves, with ``changes.xml``."
+    )
+    vouch: bool = _setting(
+        False,
+        _boolean,
+        "Ask strangers who send webmentions for a page that vouches for them; send such, too.",
+    )
+    avatar_cache: bool = _setting(
+        False, _boolean, "Fetch the pictures of authors whose mentions are shown, and show them from here."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

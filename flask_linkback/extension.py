@@ -7,17 +7,30 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flask import Blueprint, Flask, request
+from flask.typing import ResponseReturnValue
 
 from . import changes, models, publishing, templating
-from .blueprints import pingback
+from .blueprints import directory, door, mentions, pages, pictures, pingback, trackback, webmention
 from .changes import Watches
 from .cli import linkback_cli
 from .config import Settings
 from .errors import ConfigError
-from .linkbacks import moderation, receiving, sending, verifying
+from .linkbacks import (
+    avatars,
+    directories,
+    explaining,
+    moderation,
+    moving,
+    receiving,
+    sending,
+    verifying,
+    vouching,
+    weblogs,
+)
+from .linkbacks.spam import SpamChecks
 from .linkbacks.targets import Target, Targets, View
 from .models import Mention
-from .outbox import health, jobs, worker
+from .outbox import burying, health, jobs, worker
 from .outbox.worker import Runner
 from .site import EXTENSION, Site, current_site
 
@@ -32,9 +45,26 @@ How = str | Callable[[Any], Any]
 _HANDLERS: Final[Mapping[str, Callable[..., jobs.Outcome]]] = {
     receiving.VERIFY: verifying.verify,
     sending.SEND: sending.send,
+    directories.PING: directories.ping,
     publishing.PUBLISH: publishing.expand,
     moderation.ANNOUNCE_MODERATED: moderation.announce_moderated,
+    moderation.CHECK_SPAM: moderation.check_spam,
+    moderation.CHECK_VOUCH: vouching.check_vouch,
+    moving.ANNOUNCE_REMOVED: moving.announce_removed,
+    avatars.FETCH: avatars.fetch_avatar,
+    weblogs.VERIFY: weblogs.verify,
+    jobs.BURY: burying.bury,
 }
+_BURIALS: Final[Mapping[str, Callable[..., Any]]] = {
+    receiving.VERIFY: verifying.give_up,
+    sending.SEND: sending.give_up,
+    directories.PING: directories.give_up,
+}
+_CHORES: Final[Sequence[Callable[[Site], Any]]] = (
+    verifying.owe_rechecks,
+    avatars.tend_avatars,
+    weblogs.sweep,
+)
 
 
 class Linkback:
@@ -42,8 +72,9 @@ class Linkback:
 
     Several applications may share one object; what is registered on it counts for all of them,
     whenever it is registered. The tables join ``db.metadata`` as soon as ``db`` is known.
-    ``blueprints`` names those that are registered by `init_app` (default: all that PROTOCOLS switch
-    on); with ``()`` the application mounts ``linkback.blueprints["pingback"]`` itself.
+    ``blueprints`` names those that are registered by `init_app` (default: all that PROTOCOLS and
+    DIRECTORY_SERVER switch on); with ``()`` the application mounts ``linkback.blueprints["pingback"]``
+    itself.
     """
 
     def __init__(
@@ -55,10 +86,17 @@ class Linkback:
     ) -> None:
         self.db = db
         self.xmlrpc = pingback.Methods()
-        self.blueprints: dict[str, Blueprint] = {"pingback": pingback.make_blueprint(self.xmlrpc)}
+        self.blueprints: dict[str, Blueprint] = {
+            "pingback": pingback.make_blueprint(self.xmlrpc),
+            "webmention": webmention.make_blueprint(),
+            "trackback": trackback.make_blueprint(),
+            "directory": directory.make_blueprint(),
+        }
+        directory.add_methods(self.xmlrpc)
         self._blueprints_wanted = blueprints
         self._targets = Targets()
         self._watches = Watches()
+        self._spam = SpamChecks()
         if db is not None:
             models.attach(db.metadata)
         if app is not None:
@@ -78,32 +116,37 @@ class Linkback:
         worker.check_runner(settings.outbox.runner)
         models.attach(db.metadata)
         site = Site(app, db, settings)
-        for registry in (self._targets, self._watches):
+        # a runner from the start: it has to know of every fork
+        for registry in (Runner(), self._targets, self._watches, self._spam):
             site.put(registry)
         site.handlers.update(_HANDLERS)
+        site.burials.update(_BURIALS)
+        site.chores.extend(_CHORES)
         changes.listen(db.session)
         worker.listen(db.session)
         self._register_blueprints(app, settings)
         _add_to_templates(app)
         app.before_request(_before_request)
-        app.after_request(pingback.advertise)
+        app.after_request(door.advertise)
         app.cli.add_command(linkback_cli)
         app.extensions[EXTENSION] = site
 
     def _register_blueprints(self, app: Flask, settings: Settings) -> None:
         prefix = settings.site.url_prefix
-        app.register_blueprint(
-            Blueprint(
-                "linkback",
-                __name__,
-                template_folder="templates",
-                static_folder="static/linkback",
-                static_url_path=f"{prefix}/static",
-            )
+        base = Blueprint(
+            "linkback",
+            __name__,
+            template_folder="templates",
+            static_folder="static/linkback",
+            static_url_path=f"{prefix}/static",
         )
+        mentions.add_to(base, prefix, feeds=settings.linkbacks.mention_feeds)
+        if settings.linkbacks.avatar_cache:
+            pictures.add_to(base, prefix)
+        app.register_blueprint(base)
         wanted = self._blueprints_wanted
         if wanted is None:
-            wanted = [name for name in settings.linkbacks.protocols if name in self.blueprints]
+            wanted = _switched_on(settings)
         for name in wanted:
             app.register_blueprint(self.blueprints[name], url_prefix=prefix)
         if "pingback" in wanted:
@@ -156,19 +199,30 @@ class Linkback:
     # --- what was received ---------------------------------------------------------------------------
 
     def mentions_for(
-        self, obj_or_url: Any = None, protocol: str | None = None, include_hidden: bool = False
+        self,
+        obj_or_url: Any = None,
+        protocol: str | None = None,
+        include_hidden: bool = False,
+        *,
+        type: str | Collection[str] | None = None,  # noqa: A002  as the column is called
     ) -> Sequence[Mention]:
         """Return the mentions of an object, of a URL of ours, or of the page being served; newest first.
 
-        Those that are verified and approved, unless ``include_hidden``.
+        Those that are verified and approved, unless ``include_hidden``. ``type`` is one of "mention",
+        "reply", "like", "repost", "bookmark" and "rsvp", or several of them.
         """
-        return templating.mentions_for(obj_or_url, protocol, include_hidden)
+        return templating.mentions_for(obj_or_url, protocol, include_hidden, type=type)
 
     def mention_count(
-        self, obj_or_url: Any = None, protocol: str | None = None, include_hidden: bool = False
+        self,
+        obj_or_url: Any = None,
+        protocol: str | None = None,
+        include_hidden: bool = False,
+        *,
+        type: str | Collection[str] | None = None,  # noqa: A002
     ) -> int:
         """Return the number of what `mentions_for` returns."""
-        return templating.mention_count(obj_or_url, protocol, include_hidden)
+        return templating.mention_count(obj_or_url, protocol, include_hidden, type=type)
 
     def url_for(self, obj: Any) -> str:
         """Return the absolute URL of an object's page, by the ``url`` of its `target`."""
@@ -177,6 +231,21 @@ class Linkback:
     def moderate(self, mention: Mention, status: str, *, who: str = "") -> None:
         """Decide about a mention: "approved", "rejected", "spam" or "pending". The caller commits."""
         moderation.moderate(current_site(), mention, status, who=who)
+
+    def spam_check(self, function: F) -> F:
+        """Decorate a function that takes a verified mention and says "ham", "spam" or "unsure".
+
+        Called by the worker, before AUTO_APPROVE and outside of any transaction: it may ask a service.
+        Of several, the first that is sure counts. "ham" approves.
+        """
+        return self._spam.check(function)
+
+    def spam_feedback(self, function: F) -> F:
+        """Decorate a function that takes a mention and "ham" or "spam", as a person corrected it.
+
+        Called by the worker once the decision is committed.
+        """
+        return self._spam.feedback(function)
 
     # --- what goes out -------------------------------------------------------------------------------
 
@@ -197,18 +266,52 @@ class Linkback:
         """
         publishing.ping_external_links(self._watches, model, content, url, when, targets)
 
-    def publish(
-        self, url: str, html: str | bytes | None = None, targets: Iterable[str] | str | None = None
+    def ping_directories(
+        self,
+        model: type[Any],
+        url: How = "url",
+        feed_url: How | None = None,
+        when: Callable[[Any], Any] | None = None,
     ) -> None:
-        """Tell the pages that one page of ours links to, once the transaction commits.
+        """Tell the directories of LINKBACK_DIRECTORIES whenever an object of a model is created or changed.
 
-        Without ``html`` and ``targets`` the worker fetches the page.
+        ``url`` is as for `ping_external_links`, and so is ``when``. ``feed_url`` is the feed that has the
+        object: a URL or path for all of them, or a name or callable like ``url``.
         """
-        publishing.publish(url, html, targets)
+        publishing.ping_directories(self._watches, model, url, feed_url, when)
 
-    def explain(self, target_url: str) -> Sequence[sending.Step]:
+    def publish(
+        self,
+        url: str,
+        html: str | bytes | None = None,
+        targets: Iterable[str] | str | None = None,
+        feeds: Iterable[str] | str = (),
+    ) -> None:
+        """Tell the pages that one page of ours links to, and the directories, once the transaction commits.
+
+        Without ``html`` and ``targets`` the worker fetches the page. ``feeds`` are the URLs of the feeds
+        that have it: directories are told of each.
+        """
+        publishing.publish(url, html, targets, feeds)
+
+    def gone(self, url: str) -> None:
+        """Say that a page of ours was taken away: its URL answers 410, and its targets are told.
+
+        Until it is published again. The caller commits. An object of a model that
+        `ping_external_links` watches says so by itself when it is deleted.
+        """
+        publishing.gone(url)
+
+    def moved(self, old_url: str, new_url: str) -> None:
+        """Say that a page of ours has another address: the old one answers 301, the mentions go along.
+
+        The targets of its links are told by the new address. The caller commits.
+        """
+        publishing.moved(old_url, new_url)
+
+    def explain(self, target_url: str) -> Sequence[explaining.Step]:
         """Look how a page would be told, without telling it; one record for each step."""
-        return sending.explain(current_site(), target_url)
+        return explaining.explain(current_site(), target_url)
 
     # --- the outbox ----------------------------------------------------------------------------------
 
@@ -228,6 +331,13 @@ class Linkback:
         return replayed
 
 
+def _switched_on(settings: Settings) -> Sequence[str]:
+    names = list(settings.linkbacks.protocols)
+    if settings.linkbacks.directory_server:
+        names += ["pingback", "directory"]  # the first has the endpoint of all XML-RPC methods
+    return list(dict.fromkeys(names))
+
+
 def _callable(loader: Callable[..., Any] | str) -> Callable[..., Any]:
     """A loader that is named by a dotted path is imported when it is called first."""
     if not isinstance(loader, str):
@@ -241,6 +351,8 @@ def _callable(loader: Callable[..., Any] | str) -> Callable[..., Any]:
 
 def _add_to_templates(app: Flask) -> None:
     app.jinja_env.globals.update(
+        linkback_conversation=templating.linkback_conversation,
+        linkback_faces=templating.linkback_faces,
         linkback_head=templating.linkback_head,
         mention_count=templating.mention_count,
         mentions_for=templating.mentions_for,
@@ -249,8 +361,9 @@ def _add_to_templates(app: Flask) -> None:
     app.jinja_env.add_extension(templating.PingbackTags)
 
 
-def _before_request() -> None:
+def _before_request() -> ResponseReturnValue | None:
     site = current_site()
     if request.endpoint is not None:
         site.get(Targets).by_endpoint(site)  # a wrong endpoint is told at the first request
     site.get(Runner).ensure_alive(site)
+    return pages.answer_for_absent(site)

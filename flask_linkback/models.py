@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import logging
+import secrets
 import weakref
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -26,8 +27,10 @@ from .errors import ConfigError, MissingExtra
 __all__ = [
     "Attempt",
     "Audit",
+    "Avatar",
     "Base",
     "Block",
+    "BlockKind",
     "Content",
     "DirectoryPing",
     "Event",
@@ -52,6 +55,7 @@ __all__ = [
     "SubscriptionRequest",
     "SubscriptionState",
     "Topic",
+    "Weblog",
     "Worker",
     "attach",
     "digest",
@@ -70,6 +74,10 @@ def digest(*parts: str) -> str:
 
 def without_fragment(url: str) -> str:
     return urldefrag(url).url
+
+
+def _new_status_key() -> str:
+    return secrets.token_hex(16)
 
 
 def host_of(url: str) -> str:
@@ -264,6 +272,17 @@ class MentionStatus(enum.StrEnum):
     """Not shown, and taught to the spam check."""
 
 
+class BlockKind(enum.StrEnum):
+    """What a block names."""
+
+    host = "host"
+    """A host with its subdomains, or an address."""
+    url = "url"
+    """A URL and what lies below it."""
+    regex = "regex"
+    """A pattern that is searched in URLs, by RE2."""
+
+
 class LinkState(enum.StrEnum):
     """What became of a linkback that we owe."""
 
@@ -390,14 +409,18 @@ class Mention(Base):
     __tablename__ = "linkback_mention"
     __table_args__ = (
         sa.UniqueConstraint("key"),
+        sa.UniqueConstraint("status_key"),
         sa.Index(None, "target_hash", "received_at"),
         sa.Index(None, "source_key"),
         sa.Index(None, "source_host", "status"),
         sa.Index(None, "status", "id"),
+        sa.Index(None, "state", "checked_at"),
     )
 
     key: Mapped[str] = mapped_column(sa.String(64))
     """SHA-256 of the source without fragment and the target's key."""
+    status_key: Mapped[str] = mapped_column(sa.String(32), default=_new_status_key)
+    """What its status page is called by, as long as it lives: ``key`` changes when the target moves."""
     source: Mapped[str]
     source_key: Mapped[str] = mapped_column(sa.String(64))
     source_host: Mapped[str] = mapped_column(sa.String(255))
@@ -416,6 +439,10 @@ class Mention(Base):
     author_name: Mapped[str] = mapped_column(default="")
     author_url: Mapped[str] = mapped_column(default="")
     author_photo: Mapped[str] = mapped_column(default="")
+    reply_to: Mapped[str] = mapped_column(default="")
+    """The other page that a reply answers, where it answers a mention of ours too."""
+    vouch: Mapped[str] = mapped_column(default="")
+    """The page by which the sender wants to be known here, with VOUCH."""
     published_at: Mapped[datetime | None]
     received_at: Mapped[datetime]
     verified_at: Mapped[datetime | None]
@@ -437,8 +464,16 @@ class Mention(Base):
 
     @property
     def host(self) -> str:
-        """The host of the source, with its port when it has one."""
-        return urlsplit(self.source).netloc
+        """The host of the source, with its port when it has one; "" where the source is no URL."""
+        try:
+            return urlsplit(self.source).netloc
+        except ValueError:
+            return ""
+
+    @property
+    def is_erased(self) -> bool:
+        """Was its person's data taken away? Then its digests are left, and it stays rejected."""
+        return not self.source
 
     @property
     def shown(self) -> bool:
@@ -462,6 +497,8 @@ class Link(Base):
     state: Mapped[LinkState] = _enum(LinkState)
     protocol: Mapped[str | None] = mapped_column(sa.String(16))
     endpoint: Mapped[str | None]
+    offers: Mapped[list[Any] | None]
+    """The protocols that the target offered when it was looked at last, the one to use first at the front."""
     status_code: Mapped[int | None]
     """The HTTP status of the last answer."""
     fault_code: Mapped[int | None]
@@ -479,7 +516,7 @@ class Page(Base):
     """A page of ours that was published."""
 
     __tablename__ = "linkback_page"
-    __table_args__ = (sa.UniqueConstraint("key"), sa.Index(None, "object_hash"))
+    __table_args__ = (sa.UniqueConstraint("key"), sa.Index(None, "object_hash"), sa.Index(None, "state"))
 
     key: Mapped[str] = mapped_column(sa.String(64))
     url: Mapped[str]
@@ -489,6 +526,11 @@ class Page(Base):
     digest: Mapped[str | None] = mapped_column(sa.String(64))
     """SHA-256 of what was told last: an unchanged page is told once."""
     moved_to: Mapped[str | None]
+    title: Mapped[str] = mapped_column(default="")
+    excerpt: Mapped[str] = mapped_column(default="")
+    """Its first words, for trackback."""
+    owed_by: Mapped[int | None]
+    """The job that owed its targets last: when it comes again, it has nothing to do."""
     published_at: Mapped[datetime]
     changed_at: Mapped[datetime]
 
@@ -505,6 +547,28 @@ class Host(Base):
     leases: Mapped[list[Any]]
     """Fetches under way: [key of the source, seconds since 1970 when it counts as over]."""
     changed_at: Mapped[datetime]
+
+
+class Avatar(Base):
+    """The picture of an author, or why there is none; one for all mentions that have its URL."""
+
+    __tablename__ = "linkback_avatar"
+    __table_args__ = (sa.UniqueConstraint("key"),)
+
+    key: Mapped[str] = mapped_column(sa.String(64))
+    """SHA-256 of the URL."""
+    url: Mapped[str]
+    host: Mapped[str] = mapped_column(sa.String(255))
+    media_type: Mapped[str] = mapped_column(sa.String(32), default="")
+    digest: Mapped[str] = mapped_column(sa.String(64), default="")
+    """SHA-256 of the body."""
+    body: Mapped[bytes | None]
+    """None where there is no picture to show."""
+    fetched_at: Mapped[datetime]
+    """When it was asked for last."""
+    expires_at: Mapped[datetime | None]
+    """When it is asked for again though nobody verifies a mention; None for never."""
+    reason: Mapped[str] = mapped_column(default="")
 
 
 class DirectoryPing(Base):
@@ -525,6 +589,30 @@ class DirectoryPing(Base):
     @property
     def date(self) -> datetime:
         return self.sent_at
+
+
+class Weblog(Base):
+    """A weblog that told our own directory that it has something new."""
+
+    __tablename__ = "linkback_weblog"
+    __table_args__ = (sa.UniqueConstraint("key"), sa.Index(None, "pinged_at"))
+
+    key: Mapped[str] = mapped_column(sa.String(64))
+    """SHA-256 of its URL."""
+    url: Mapped[str]
+    host: Mapped[str] = mapped_column(sa.String(255))
+    name: Mapped[str]
+    feed_url: Mapped[str | None]
+    listed: Mapped[bool] = mapped_column(default=False)
+    """Its page was found to be there since it told us last."""
+    number: Mapped[int] = mapped_column(default=0)
+    """Which change of the list it was that it came in: the highest one says how often the list changed."""
+    pinged_at: Mapped[datetime]
+    """When it told us last."""
+    changed_at: Mapped[datetime | None]
+    """When it came into the list, or was taken out of it, last."""
+    reason: Mapped[str] = mapped_column(default="")
+    """Why it is not listed, where it was looked at."""
 
 
 class Subscription(Base):
@@ -719,7 +807,7 @@ class Job(Base):
     host: Mapped[str] = mapped_column(sa.String(255), default="")
     """Whom it talks to: jobs of one slow host must not hold up the others."""
     key: Mapped[str | None] = mapped_column(sa.String(64))
-    """What it is about: a second job of this key is not added while one waits."""
+    """What it is about: where one is enough, no second job of a key is added while one waits."""
     payload: Mapped[dict[str, Any] | None]
     listener_id: Mapped[int | None] = mapped_column(_BigInt)
     event_id: Mapped[int | None] = mapped_column(_BigInt)
@@ -773,11 +861,13 @@ class Block(Base):
     """Whom we do not want to hear: a host, a URL prefix or a pattern."""
 
     __tablename__ = "linkback_block"
-    __table_args__ = (sa.UniqueConstraint("key"),)
+    __table_args__ = (sa.UniqueConstraint("key"), sa.Index(None, "lookup"))
 
     key: Mapped[str] = mapped_column(sa.String(64))
     """SHA-256 of list, kind and value."""
-    kind: Mapped[str] = mapped_column(sa.String(16))
+    lookup: Mapped[str] = mapped_column(sa.String(64))
+    """SHA-256 of kind and value, what a source is looked up by; of the kind alone for a pattern."""
+    kind: Mapped[BlockKind] = _enum(BlockKind)
     value: Mapped[str]
     list_name: Mapped[str] = mapped_column(sa.String(255), default="")
     reason: Mapped[str] = mapped_column(default="")
@@ -821,8 +911,8 @@ class Audit(Base):
 def attach(metadata: sa.MetaData) -> None:
     """Copy the tables into an application's metadata, once.
 
-    The copies serve DDL only: plain types, so that a generated migration imports nothing of ours,
-    and fixed names, so that the application's naming convention does not rename them. A metadata
+    The copies serve DDL only: plain types and values, so that a generated migration imports nothing of
+    ours, and fixed names, so that the application's naming convention does not rename them. A metadata
     with a ``schema`` and a table of the application's under one of our names raise `ConfigError`.
     """
     if metadata.schema is not None:
@@ -836,5 +926,7 @@ def attach(metadata: sa.MetaData) -> None:
                 plain = getattr(column.type, "plain", None)
                 if plain is not None:
                     column.type = plain()
+                if column.default is not None and column.default.is_callable:
+                    column.default = None
         elif table.name not in ours:
             raise ConfigError(f"The application has a table {table.name} of its own.")

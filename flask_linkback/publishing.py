@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -15,16 +16,30 @@ from sqlalchemy.orm import Session
 from .changes import BulkStatement, Change, Kind, Watch, Watches, note_call
 from .errors import AddressRefused, FetchError, UnknownTarget
 from .fetch import Response
-from .linkbacks.sending import owe_links
+from .linkbacks.directories import owe_pings
+from .linkbacks.moving import move_mentions, release_mentions
+from .linkbacks.pages import Absences
+from .linkbacks.sending import owe_links, owe_move
 from .linkbacks.targets import key_of, read
 from .linkbacks.text import storable
-from .models import Page, PageState, digest, without_fragment
+from .models import Job, Page, PageState, digest, without_fragment
 from .outbox import jobs
 from .outbox.jobs import AttemptMade, Claim, Outcome
-from .protocols.html import outgoing_links
+from .outbox.writers import Writers
+from .protocols.html import MAX_TITLE_CHARACTERS, outgoing_links
+from .protocols.summary import MAX_EXCERPT_CHARACTERS, summarise
 from .site import Site, current_site
 
-__all__ = ["PUBLISH", "expand", "ping_external_links", "publish", "split_urls"]
+__all__ = [
+    "PUBLISH",
+    "expand",
+    "gone",
+    "moved",
+    "ping_directories",
+    "ping_external_links",
+    "publish",
+    "split_urls",
+]
 
 PUBLISH: Final = "publish_page"
 """The kind of job that turns a page into a link for each of its targets."""
@@ -35,21 +50,89 @@ _page: Final = Page.__table__
 _NEXT_URL = re.compile(r"(?<=[;,\s])(?=https?://)", re.IGNORECASE)
 
 
-def publish(url: str, html: str | bytes | None = None, targets: Iterable[str] | None = None) -> None:
-    """Tell the pages that a page of ours links to, once the current transaction commits.
+def publish(
+    url: str,
+    html: str | bytes | None = None,
+    targets: Iterable[str] | None = None,
+    feeds: Iterable[str] = (),
+) -> None:
+    """Tell the pages that a page of ours links to, and the directories, once the transaction commits.
 
     ``html`` is the page, or the part of it that has the links; without it the worker fetches the
-    page. ``targets``, a list or a string of URLs, are told exactly. An unchanged page is told once.
+    page. ``targets``, a list or a string of URLs, are told exactly. ``feeds`` are the URLs of the feeds
+    that have the page, for the directories. An unchanged page is told once. Raises `BaseURLMissing`, and
+    `UnknownTarget` for a page that is not ours.
+    """
+    site = current_site()
+    url = _own(site, url)
+    if _owe_page(site, site.session, url, html=html, targets=targets):
+        feed_urls = [site.absolute(feed) for feed in ((feeds,) if isinstance(feeds, str) else feeds)]
+        for feed_url in feed_urls:
+            owe_pings(site, site.session, url, feed_url=feed_url)
+        if not feed_urls:
+            owe_pings(site, site.session, url)
+        note_call(site.session, "publish")
+
+
+def gone(url: str) -> None:
+    """Say that a page of ours was taken away, once the current transaction commits.
+
+    Its URL answers 410 until it is published again, and who was told of its links is told of their end.
     Raises `BaseURLMissing`, and `UnknownTarget` for a page that is not ours.
     """
     site = current_site()
+    url = _own(site, url)
+    if _end_page(site, site.session, url):
+        note_call(site.session, "gone")
+
+
+def moved(old_url: str, new_url: str) -> None:
+    """Say that a page of ours has another address, once the current transaction commits.
+
+    The old URL answers 301, the page's mentions are those of the new one, and the targets of its links
+    are told by the new one. Raises `BaseURLMissing`, `UnknownTarget` for a page that is not ours or not
+    there yet, and `ValueError` when both are the same or the page moved elsewhere before.
+    """
+    site = current_site()
+    session = site.session
+    old, new = without_fragment(_own(site, old_url)), without_fragment(_own(site, new_url))
+    if old == new:
+        raise ValueError(f"The page at {old} cannot move to its own address.")
+    now = site.now()
+    said = [_page.c[name] for name in ("object_key", "object_hash", "digest", "title", "excerpt")]
+    columns = sa.select(_page.c.state, _page.c.moved_to, *said)
+    page = session.execute(columns.where(_page.c.key == digest(old))).first()
+    if page is not None and page.state is PageState.moved:
+        if page.moved_to == new:
+            return
+        raise ValueError(
+            f"The page at {old} moved to {page.moved_to} already: move it from there, or publish first what "
+            "is at the old address now."
+        )
+    move_mentions(site, session, old, new, object_key=page.object_key if page is not None else None)
+    there: dict[str, Any] = {} if page is None else dict(page._mapping)  # the same page: nothing new to tell
+    # what was published there is there no more: who publishes anew at the old address has nothing of it
+    empty = {"object_key": None, "object_hash": None}
+    there |= {"url": new, "state": PageState.published, "moved_to": None, "changed_at": now}
+    _write_page(session, there, differs=_page.c.state != PageState.published)
+    _write_page(session, {"url": old, "state": PageState.moved, "moved_to": new, "changed_at": now, **empty})
+    # who came here by an earlier move goes on at once
+    earlier = sa.update(_page).where(_page.c.state == PageState.moved, _page.c.moved_to == old)
+    session.execute(earlier.values(moved_to=new))
+    owe_move(site, session, old, new)
+    site.get(Absences).expect(now)
+    note_call(session, "moved")
+
+
+def _own(site: Site, url: str) -> str:
+    """Return the absolute URL of a page of ours, in the spelling by which it is asked for."""
     _ = site.base_url  # without one no page is ours
-    if not site.is_own(site.absolute(url)):
+    url = site.absolute(url)
+    if not site.is_own(url):
         raise UnknownTarget(
             f"{url} is no page of this site: its host is not among LINKBACK_BASE_URL and LINKBACK_HOSTS."
         )
-    if _owe_page(site, site.session, url, html=html, targets=targets):
-        note_call(site.session, "publish")
+    return site.public(url)
 
 
 def split_urls(urls: str | Iterable[str]) -> list[str]:
@@ -71,13 +154,15 @@ def _owe_page(
     html: str | bytes | None = None,
     targets: Iterable[str] | None = None,
     object_key: str | None = None,
+    title: str = "",
 ) -> bool:
     """Write the page's row and its job, unless this very content was told already; say whether.
 
     Content, or the page itself, is the whole of what it links to; targets alone leave other links be.
+    ``title`` is for content that has none.
     """
     _ = site.base_url  # without one there is nothing that others could fetch
-    source = site.absolute(url)
+    source = site.public(site.absolute(url))
     links: list[str] | None = None
     if html is not None:
         links = [storable(link, _LONGEST_URL) for link in outgoing_links(html, source)]
@@ -87,36 +172,84 @@ def _owe_page(
     if not whole and not links:
         return False
     now = site.now()
-    row = {"url": source, "state": PageState.published, "changed_at": now}
+    row = {"url": source, "state": PageState.published, "moved_to": None, "changed_at": now}
     if object_key is not None:
         row |= {"object_key": object_key, "object_hash": digest(object_key)}
-    if whole:
-        row["digest"] = None if html is None else _digest(html, links or ())
-    if not _write_page(session, row, whole=whole):
+    if html is not None:
+        row |= _said(html, links or (), title=title)
+    differs = None
+    if html is not None:  # else nobody knows before the page is fetched
+        differs = sa.or_(_page.c.state != PageState.published, _page.c.digest.is_distinct_from(row["digest"]))
+    if not _write_page(session, row, kept=() if whole else ("changed_at",), differs=differs):
         return False
-    payload = {"url": source, "targets": links, "object_key": object_key, "whole": whole}
-    jobs.add(session, [jobs.NewJob(kind=PUBLISH, payload={**payload, "changed_at": now.isoformat()})])
+    # without content nobody knows before the page is fetched, and of targets alone nobody does
+    changed = html is not None
+    _add_job(session, source, now, targets=links, object_key=object_key, whole=whole, changed=changed)
     return True
 
 
-def _digest(html: str | bytes, links: Iterable[str]) -> str:
+def _end_page(site: Site, session: Session, url: str) -> bool:
+    """Write that a page is gone and owe its targets this news, unless it is gone already; say whether."""
+    now = site.now()
+    row = {"url": url, "state": PageState.gone, "moved_to": None, "digest": None, "changed_at": now}
+    if not _write_page(session, row, differs=_page.c.state != PageState.gone):
+        return False
+    _add_job(session, url, now, targets=[])
+    site.get(Absences).expect(now)
+    return True
+
+
+def _add_job(
+    session: Session,
+    url: str,
+    changed_at: datetime,
+    *,
+    targets: Sequence[str] | None,
+    object_key: str | None = None,
+    whole: bool = True,
+    changed: bool = False,
+) -> None:
+    payload = {
+        "url": url,
+        "targets": targets,
+        "object_key": object_key,
+        "whole": whole,
+        "changed": changed,
+        "changed_at": changed_at.isoformat(),
+    }
+    jobs.add(session, [jobs.NewJob(kind=PUBLISH, payload=payload, key=_key(url))])
+
+
+def _key(url: str) -> str:
+    return digest(without_fragment(url))
+
+
+def _said(html: str | bytes, links: Iterable[str], *, title: str = "") -> dict[str, Any]:
+    """What the row of a page keeps of its content."""
     text = html if isinstance(html, str) else html.decode("utf-8", "surrogateescape")
-    return digest(text, *links)
+    summary = summarise(html)
+    return {
+        "digest": digest(text, *links),
+        "title": storable(summary.title or title, MAX_TITLE_CHARACTERS),
+        "excerpt": storable(summary.excerpt, MAX_EXCERPT_CHARACTERS),
+    }
 
 
-def _write_page(session: Session, row: dict[str, Any], *, whole: bool) -> bool:
-    """Write the row of a page; False when it says this very thing already.
+def _write_page(
+    session: Session,
+    row: dict[str, Any],
+    *,
+    kept: Collection[str] = (),
+    differs: sa.ColumnElement[bool] | None = None,
+) -> bool:
+    """Write the row of a page, ``kept`` columns only where it is new; False when nothing ``differs``.
 
     One statement, so that two transactions which publish the same page do not fail each other.
     """
     dialect = session.get_bind(clause=_page.select()).dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    key = digest(without_fragment(row["url"]))
-    statement = insert(_page).values(**row, key=key, published_at=row["changed_at"])
-    new = {name: statement.excluded[name] for name in row if whole or name != "changed_at"}
-    differs = None
-    if row.get("digest") is not None:  # else nobody knows before the page is fetched
-        differs = sa.or_(_page.c.state != PageState.published, _page.c.digest.is_distinct_from(row["digest"]))
+    statement = insert(_page).values(**row, key=_key(row["url"]), published_at=row["changed_at"])
+    new = {name: statement.excluded[name] for name in row if name not in kept}
     statement = statement.on_conflict_do_update(index_elements=["key"], set_=new, where=differs)
     return session.execute(statement.returning(_page.c.id)).first() is not None
 
@@ -124,7 +257,7 @@ def _write_page(session: Session, row: dict[str, Any], *, whole: bool) -> bool:
 def expand(site: Site, claim: Claim) -> Outcome:
     """Handle a job: owe each target of a page its linkback."""
     url, targets = claim.payload["url"], claim.payload["targets"]
-    whole = claim.payload["whole"]
+    said: dict[str, Any] = {}
     attempt: AttemptMade | None = None
     if targets is None:
         started_at = site.now()
@@ -138,14 +271,46 @@ def expand(site: Site, claim: Claim) -> Outcome:
         if not 200 <= response.status < 300:
             return jobs.again(f"The page answers {response.status}.", attempt=attempt)
         targets = [storable(link, _LONGEST_URL) for link in outgoing_links(response.body, response.url)]
-    session = site.session
-    changed_at = _lock_page(session, url)
-    if whole and changed_at is not None and changed_at.isoformat() != claim.payload["changed_at"]:
-        session.rollback()
+        said = _said(response.body, targets)
+    write = functools.partial(_owe_targets, site, claim, targets, said)
+    if not site.get(Writers).record(site.engine, site.session, write):
         return jobs.done("A later version of the page was published.", attempt=attempt)
-    owe_links(site, session, url, targets, object_key=claim.payload["object_key"], complete=whole)
-    session.commit()
     return jobs.done(attempt=attempt)
+
+
+def _owe_targets(site: Site, claim: Claim, targets: Iterable[str], said: Mapping[str, Any]) -> bool:
+    """Owe each target its linkback, unless the page was published anew meanwhile, and commit.
+
+    ``said`` is what a page that was fetched says: it changed if it did not say so before.
+    """
+    session = site.session
+    url, whole, changed = claim.payload["url"], claim.payload["whole"], claim.payload.get("changed", False)
+    if not jobs.is_ours(session, claim):
+        session.rollback()  # we slept past the lease, and somebody else has done it
+        return True
+    page = _lock_page(session, url)
+    if page is not None and page.owed_by == claim.id and claim.attempts > 1:
+        session.rollback()  # a worker that vanished had done it: its links may be on their way
+        return True
+    if page is not None and page.state is PageState.moved:  # before this could be done
+        url, whole = page.moved_to, False
+        _lock_page(session, url)
+    elif page is not None:
+        if whole and page.changed_at.isoformat() != claim.payload["changed_at"]:
+            session.rollback()
+            return False
+        if said:
+            changed = page.digest != said["digest"]
+            session.execute(sa.update(_page).where(_page.c.id == page.id).values(said))
+    if whole:
+        targets = [*targets, *_targets_since(session, url, claim.id)]
+    key = claim.payload["object_key"]
+    owe_links(site, session, url, targets, object_key=key, complete=whole, changed=changed)
+    session.execute(
+        sa.update(_page).where(_page.c.key == _key(claim.payload["url"])).values(owed_by=claim.id)
+    )
+    session.commit()
+    return True
 
 
 def _attempt(
@@ -172,12 +337,22 @@ def _attempt(
     )
 
 
-def _lock_page(session: Session, url: str) -> datetime | None:
-    """Keep others from the links of a page until the transaction ends; return when it was changed."""
-    here = _page.c.key == digest(without_fragment(url))
+def _targets_since(session: Session, url: str, job_id: int) -> list[str]:
+    """Return the targets that were published alone after this job was written.
+
+    Jobs may run in any order, and the whole of a page must not take back what came after it.
+    """
+    later = sa.select(Job.payload).where(Job.key == _key(url), Job.kind == PUBLISH, Job.id > job_id)
+    payloads = session.scalars(later.order_by(Job.id))
+    return [target for payload in payloads if not payload["whole"] for target in payload["targets"]]
+
+
+def _lock_page(session: Session, url: str) -> Any:
+    """Keep others from the links of a page until the transaction ends; return its row or None."""
+    here = _page.c.key == _key(url)
     # a write that changes nothing: it locks the row, on SQLite the database
     session.execute(sa.update(_page).where(here).values(key=_page.c.key))
-    return session.scalar(sa.select(_page.c.changed_at).where(here))
+    return session.execute(sa.select(_page).where(here)).first()
 
 
 # --- models whose objects are pages ------------------------------------------------------------------
@@ -194,8 +369,13 @@ class _LinkWatcher:
 
     def __call__(self, session: Session, changes: Sequence[Change | BulkStatement]) -> None:
         site = current_site()
-        for change in changes:
-            if isinstance(change, Change) and change.kind is not Kind.deleted:
+        seen = [change for change in changes if isinstance(change, Change)]
+        # first, so that an object which takes the place of another has it
+        for change in seen:
+            if change.kind is Kind.deleted:
+                _end_pages_of(site, session, change.obj)
+        for change in seen:
+            if change.kind is not Kind.deleted:
                 self._publish(site, session, change.obj)
 
     def _publish(self, site: Site, session: Session, obj: Any) -> None:
@@ -207,7 +387,29 @@ class _LinkWatcher:
             return  # a site that does not know its address can still save a page that tells nobody
         with site.building_urls():
             url = str(read(obj, self.url))
-        _owe_page(site, session, url, html=html, targets=targets, object_key=key_of(obj))
+        title = getattr(obj, "title", None)
+        _owe_page(
+            site,
+            session,
+            url,
+            html=html,
+            targets=targets,
+            object_key=key_of(obj),
+            title=title if isinstance(title, str) else "",
+        )
+
+
+def _end_pages_of(site: Site, session: Session, obj: Any) -> None:
+    """A deleted object has no URL to ask for any more: its pages are those that it published."""
+    key = key_of(obj)
+    if key is None:
+        return
+    here = sa.select(_page.c.url).where(
+        _page.c.object_hash == digest(key), _page.c.state == PageState.published
+    )
+    for url in session.scalars(here).all():
+        _end_page(site, session, url)
+    release_mentions(session, key)
 
 
 def ping_external_links(
@@ -234,5 +436,68 @@ def ping_external_links(
             name=f"ping_external_links({model.__name__})",
             model=model,
             callback=_LinkWatcher(content=content, targets=targets, url=url, when=when),
+        )
+    )
+
+
+# --- models whose objects are news for directories ----------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DirectoryWatcher:
+    """Tells the directories of the objects of a model when they are created or changed."""
+
+    url: How
+    feed_url: How | None
+    when: Callable[[Any], Any] | None
+
+    def __call__(self, session: Session, changes: Sequence[Change | BulkStatement]) -> None:
+        site = current_site()
+        if not site.settings.linkbacks.directories:
+            return
+        for change in changes:
+            if isinstance(change, Change) and change.kind is not Kind.deleted:
+                self._owe(site, session, change.obj)
+
+    def _owe(self, site: Site, session: Session, obj: Any) -> None:
+        if self.when is not None and not self.when(obj):
+            return
+        with site.building_urls():
+            url, feed_url = site.absolute(str(read(obj, self.url))), self._feed_of(obj)
+        owe_pings(site, session, url, feed_url=feed_url and site.absolute(feed_url), object_key=key_of(obj))
+
+    def _feed_of(self, obj: Any) -> str | None:
+        how = self.feed_url
+        if how is None:
+            return None
+        found = how if isinstance(how, str) and _is_address(how) else read(obj, how)
+        return str(found) if found else None
+
+
+def _is_address(text: str) -> bool:
+    return text.startswith(("/", "http://", "https://"))
+
+
+def ping_directories(
+    watches: Watches,
+    model: type[Any],
+    url: How = "url",
+    feed_url: How | None = None,
+    when: Callable[[Any], Any] | None = None,
+) -> None:
+    """Tell the directories of LINKBACK_DIRECTORIES whenever an object of a model is created or changed.
+
+    ``url`` is where the object is: an attribute name, method name or callable that takes the object.
+    ``feed_url`` is its feed, likewise or as a URL or path for all objects; ``when`` says whether an
+    object is to be told of at all.
+    """
+    for name, how in (("url", url), ("feed_url", feed_url)):
+        if isinstance(how, str) and not hasattr(model, how) and not (name == "feed_url" and _is_address(how)):
+            raise TypeError(f"{model.__name__} has no {how!r}: say by {name}= what it is called there.")
+    watches.watch(
+        Watch(
+            name=f"ping_directories({model.__name__})",
+            model=model,
+            callback=_DirectoryWatcher(url=url, feed_url=feed_url, when=when),
         )
     )

@@ -54,7 +54,9 @@ link_sent = _signals.signal("link_sent", doc="A page that we link to accepted ou
 link_failed = _signals.signal(
     "link_failed", doc="A linkback that we owe was refused or given up. ``link``, ``reason``."
 )
-directory_pinged = _signals.signal("directory_pinged", doc="A weblog directory answered. ``directory_ping``.")
+directory_pinged = _signals.signal(
+    "directory_pinged", doc="A weblog directory said yes or no, or was given up. ``directory_ping``."
+)
 hub_pinged = _signals.signal(
     "hub_pinged", doc="A hub was told of new content. ``topic_url``, ``hub_url``, ``status``."
 )

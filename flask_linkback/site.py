@@ -59,6 +59,10 @@ class Site:
         self.fetch = Fetcher(settings)
         self.handlers: dict[str, Callable[..., Any]] = {}
         """What to do for a job, by its kind."""
+        self.burials: dict[str, Callable[..., Any]] = {}
+        """What to do for a job that died without its handler, by its kind: once."""
+        self.chores: list[Callable[[Site], Any]] = []
+        """What to do about once an hour."""
         self._registries: dict[type[Any], Any] = {}
         self._keyed = False
 
@@ -150,12 +154,30 @@ class Site:
         """Is this a URL of ours? Scheme (http or https) and port do not count."""
         return models.host_of(url) in self.own_hosts
 
+    @property
+    def routes_by_host(self) -> bool:
+        """Does the URL map tell hosts apart? Else the same page is served by each of ours."""
+        return self.app.subdomain_matching or self.app.url_map.host_matching
+
     def is_told(self, url: str) -> bool:
         """Is a link to this URL told? All are but those to our own host and port, and to HOSTS."""
         host = models.host_of(url)
         if not host or host in self.settings.site.hosts:
             return False
         return (host, _port(url)) != (models.host_of(self.base_url), _port(self.base_url))
+
+    def public(self, url: str) -> str:
+        """Write a URL of our own host and port, or of HOSTS, as we do: by the public address.
+
+        A host of HOSTS stays where it has pages of its own.
+        """
+        base, host = urlsplit(self.base_url), models.host_of(url)
+        home = models.host_of(self.base_url)
+        if host not in self.settings.site.hosts and (host, _port(url)) != (home, _port(self.base_url)):
+            return url
+        own = self.routes_by_host and host != home
+        netloc = _authority(host, _port(url)) if own else base.netloc
+        return urlsplit(url)._replace(scheme=base.scheme, netloc=netloc).geturl()
 
     def url_for(self, endpoint: str, **values: Any) -> str:
         """Return the absolute public URL of an endpoint, without a request; raises `BaseURLMissing`."""

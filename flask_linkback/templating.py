@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
-from flask import has_request_context, request
+from flask import has_request_context, request, url_for
 from jinja2 import Environment, nodes, pass_eval_context
 from jinja2.ext import Extension
 from jinja2.filters import do_urlize
@@ -16,39 +17,81 @@ from markupsafe import Markup
 
 from .errors import UnknownTarget
 from .linkbacks import showing
-from .linkbacks.advertising import pingback_server
+from .linkbacks.advertising import pingback_server, trackback_place, webmention_endpoint
+from .linkbacks.avatars import AVATAR
+from .linkbacks.shown import Conversation, Faces
 from .models import Mention
-from .site import Route, current_site
+from .protocols.trackback import dump_rdf
+from .site import Route, Site, current_site
 
-__all__ = ["PingbackTags", "linkback_head", "mention_count", "mentions_for", "safe_href"]
+__all__ = [
+    "PingbackTags",
+    "linkback_conversation",
+    "linkback_faces",
+    "linkback_head",
+    "mention_count",
+    "mentions_for",
+    "safe_href",
+]
+
+T = TypeVar("T")
 
 
 def mentions_for(
-    obj_or_url: Any = None, protocol: str | None = None, include_hidden: bool = False
+    obj_or_url: Any = None,
+    protocol: str | None = None,
+    include_hidden: bool = False,
+    *,
+    type: str | Collection[str] | None = None,  # noqa: A002  as the column is called
 ) -> Sequence[Mention]:
     """Return the mentions of an object, of a URL of ours, or of the page being served; newest first.
 
     A page being served that accepts none has none; an object or URL that is none of ours raises
     `UnknownTarget`.
     """
-    what = _page_served() if obj_or_url is None else obj_or_url
-    try:
-        return showing.mentions_for(current_site(), what, protocol, include_hidden=include_hidden)
-    except UnknownTarget:
-        if obj_or_url is not None:
-            raise
-        return ()
+    look = partial(showing.mentions_for, protocol=protocol, include_hidden=include_hidden, types=type)
+    return _look(look, obj_or_url, nothing=())
 
 
-def mention_count(obj_or_url: Any = None, protocol: str | None = None, include_hidden: bool = False) -> int:
+def mention_count(
+    obj_or_url: Any = None,
+    protocol: str | None = None,
+    include_hidden: bool = False,
+    *,
+    type: str | Collection[str] | None = None,  # noqa: A002
+) -> int:
     """Return the number of what `mentions_for` returns."""
+    look = partial(showing.mention_count, protocol=protocol, include_hidden=include_hidden, types=type)
+    return _look(look, obj_or_url, nothing=0)
+
+
+def linkback_conversation(obj_or_url: Any = None, depth: int = 3, limit: int = 200) -> Conversation:
+    """Return what `mention_list` draws: replies in threads and other mentions that are shown."""
+    look = partial(showing.conversation_of, avatar_url=_avatar_url, depth=depth, limit=limit)
+    return _look(look, obj_or_url, nothing=Conversation())
+
+
+def linkback_faces(obj_or_url: Any = None, limit: int = 20) -> Sequence[Faces]:
+    """Return what `facepile` draws: who likes, reposts, bookmarks or comes, by kind."""
+    look = partial(showing.faces_of, avatar_url=_avatar_url, limit=limit)
+    return _look(look, obj_or_url, nothing=())
+
+
+def _avatar_url(key: str) -> str:
+    """Where a picture is served: on the host of the page being served, so that ``img-src 'self'`` holds."""
+    if has_request_context():
+        return url_for(AVATAR, key=key)
+    return current_site().url_for(AVATAR, key=key)
+
+
+def _look(look: Callable[[Site, Any], T], obj_or_url: Any, *, nothing: T) -> T:
     what = _page_served() if obj_or_url is None else obj_or_url
     try:
-        return showing.mention_count(current_site(), what, protocol, include_hidden=include_hidden)
+        return look(current_site(), what)
     except UnknownTarget:
         if obj_or_url is not None:
             raise
-        return 0
+        return nothing
 
 
 def _page_served() -> Route:
@@ -56,13 +99,30 @@ def _page_served() -> Route:
     return Route(endpoint=request.endpoint or "", args=request.view_args or {})
 
 
-def linkback_head() -> Markup:
-    """Return the link elements for the head of the page being served; empty where it accepts nothing.
+def linkback_head(title: str = "") -> Markup:
+    """Return what the head of the page being served says of linkbacks; empty where it accepts none.
 
-    Pingback 1.0, section 2: exactly this form, and no entities but the four.
+    The link element of pingback in its exact form, with no entities but the four (Pingback 1.0, section
+    2), that of webmention, and where trackbacks are received the comment with their RDF. ``title`` is
+    what that calls the page; without one, its URL.
     """
-    server = pingback_server(current_site(), request.endpoint) if has_request_context() else None
-    return Markup() if server is None else Markup('<link rel="pingback" href="{}">').format(server)
+    if not has_request_context():
+        return Markup()
+    site, endpoint = current_site(), request.endpoint
+    links = {
+        "pingback": pingback_server(site, endpoint),
+        "webmention": webmention_endpoint(site, endpoint),
+    }
+    head = [
+        Markup('<link rel="{}" href="{}">').format(rel, href)
+        for rel, href in links.items()
+        if href is not None
+    ]
+    place = trackback_place(site, endpoint, request.view_args)
+    if place is not None:
+        page_url, ping_url = place
+        head.append(Markup(dump_rdf(page_url, title or page_url, ping_url)))  # noqa: S704  it escapes them
+    return Markup("\n").join(head)
 
 
 def safe_href(url: str) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+import sqlalchemy as sa
 from flask import Flask, abort, render_template_string
 from flask_sqlalchemy import SQLAlchemy
+from flask_wtf import CSRFProtect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.schema import CreateIndex, CreateTable
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from flask_linkback import Linkback
@@ -65,6 +69,28 @@ class Blog:
             for engine in self.db.engines.values():
                 engine.dispose()
         self.site.fetch.close()
+
+
+def create_tables(db: SQLAlchemy) -> None:
+    """Create the tables that are not there; in an SQLite file in one transaction, which is soon done."""
+    if db.engine.dialect.name == "postgresql":
+        if not sa.inspect(db.engine).has_table("post"):
+            db.create_all()
+        return
+    with contextlib.closing(db.engine.raw_connection()) as connection:
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if not tables:
+            connection.executescript(f"BEGIN; {definition(db)}; COMMIT")
+
+
+def definition(db: SQLAlchemy) -> str:
+    """All tables and indexes in SQL."""
+    tables = db.metadata.sorted_tables
+    indexes = [
+        index for table in tables for index in sorted(table.indexes, key=lambda index: str(index.name))
+    ]
+    statements = [*map(CreateTable, tables), *map(CreateIndex, indexes)]
+    return ";".join(str(statement.compile(dialect=db.engine.dialect)) for statement in statements)
 
 
 def make_blog(
@@ -127,5 +153,44 @@ def make_blog(
     if content is not None:
         linkback.ping_external_links(Post, content=content, url="url")
     with app.app_context():
-        db.create_all()
+        create_tables(db)
     return Blog(app=app, db=db, linkback=linkback, Post=Post, base_url=base_url)
+
+
+def protected(database_url: str, first: str, **settings: Any) -> tuple[Flask, SQLAlchemy]:
+    """Make an application with CSRFProtect, which is put into it before the extension or after it."""
+    app = Flask(__name__)
+    app.config.update(
+        TESTING=True,
+        SECRET_KEY="x",
+        SQLALCHEMY_DATABASE_URI=database_url,
+        LINKBACK_BASE_URL="https://blog.example",
+        **{f"LINKBACK_{name}": value for name, value in settings.items()},
+    )
+    db = SQLAlchemy(app)
+    protect, linkback = CSRFProtect(), Linkback(db=db)
+    for each in (protect, linkback) if first == "csrf" else (linkback, protect):
+        each.init_app(app)
+    app.add_url_rule("/own", "own", lambda: "own", methods=["POST"])
+    assert app.test_client().post("/own").status_code == 400  # it works
+    return app, db
+
+
+def mounted(database_url: str, blueprint: str, mount: dict[str, Any] | None) -> tuple[Flask, SQLAlchemy]:
+    """Make an application that mounts one of the blueprints itself, with a page that accepts linkbacks."""
+    app = Flask(__name__, subdomain_matching=True)
+    app.config.update(
+        TESTING=True,
+        SERVER_NAME="blog.example",
+        PREFERRED_URL_SCHEME="https",
+        SQLALCHEMY_DATABASE_URI=database_url,
+    )
+    db = SQLAlchemy(app)
+    linkback = Linkback(app, db, blueprints=())
+    if mount is not None:
+        app.register_blueprint(linkback.blueprints[blueprint], **mount)
+    app.add_url_rule("/page", "page", lambda: render_template_string("{{ linkback_head() }}"))
+    linkback.target("page")(lambda: "page")
+    with app.app_context():
+        db.create_all()
+    return app, db

@@ -79,6 +79,7 @@ DEFAULTS: dict[str, Any] = {
     "DIRECTORIES": (),
     "DIRECTORY_INTERVAL_SECONDS": 300,
     "DIRECTORY_SERVER": False,
+    "MENTION_FEEDS": False,
     "VOUCH": False,
     "AVATAR_CACHE": False,
     "HUBS": (),
@@ -171,6 +172,7 @@ GOOD: dict[str, list[tuple[Any, Any]]] = {
     "DIRECTORIES": [("https://rpc.example/", ("https://rpc.example/",))],
     "DIRECTORY_INTERVAL_SECONDS": [(0, 0)],
     "DIRECTORY_SERVER": [(True, True)],
+    "MENTION_FEEDS": [(True, True)],
     "VOUCH": [(True, True)],
     "AVATAR_CACHE": [(True, True)],
     "HUBS": [
@@ -267,6 +269,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "DIRECTORIES": (*NO_LISTS, *NO_URLS),
     "DIRECTORY_INTERVAL_SECONDS": NO_NUMBERS,
     "DIRECTORY_SERVER": NO_BOOLEANS,
+    "MENTION_FEEDS": NO_BOOLEANS,
     "VOUCH": NO_BOOLEANS,
     "AVATAR_CACHE": NO_BOOLEANS,
     "HUBS": (*NO_LISTS, *NO_URLS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from werkzeug.test import TestResponse
 from example import create_app
 from example.models import Post, db, slugify
 from flask_linkback.models import Job, Mention
-from flask_linkback.protocols import xmlrpc
+from flask_linkback.protocols import microformats, xmlrpc
+from flask_linkback.protocols.microformats import Content
 from tests.example_app import example_app
 from tests.neighbours import Neighbour
 
@@ -74,7 +76,7 @@ def test_index_lists_the_newest_first(app: Flask, client: FlaskClient) -> None:
 def test_post_shows_the_html_of_the_author(app: Flask, client: FlaskClient) -> None:
     post(app, "--title", "5 < 6", "--html", "<p>Indeed, <em>less</em>.</p>")
     answer = client.get("/posts/5-6")
-    assert "<h1>5 &lt; 6</h1>" in answer.text
+    assert '<h1 class="p-name">5 &lt; 6</h1>' in answer.text
     assert "<em>less</em>" in answer.text
     assert '<link rel="pingback" href="http://blog.example/linkback/pingback">' in answer.text
     assert answer.headers["X-Pingback"] == "http://blog.example/linkback/pingback"
@@ -155,8 +157,59 @@ def test_form_publishes_and_edits(app: Flask, client: FlaskClient) -> None:
     assert "Published." in client.get(answer.location).text
     answer = submit(client, "/desk/write/low-water", title="High water", slug="other", html="<p>2</p>")
     assert answer.location == "/posts/low-water"  # an address stays
-    assert "<h1>High water</h1>" in client.get("/posts/low-water").text
+    assert '<h1 class="p-name">High water</h1>' in client.get("/posts/low-water").text
     assert client.get("/desk/write/nothing").status_code == 404
+
+
+def test_form_publishes_a_reply_and_a_like(app: Flask, client: FlaskClient, neighbour: Neighbour) -> None:
+    there, liked = neighbour.url("/there"), neighbour.url("/liked")
+    submit(client, "/desk/write", title="Yes", html="<p>Indeed.</p>", in_reply_to=f" {there} ")
+    submit(client, "/desk/write", title="Good", like_of=liked)
+    assert said_by(client, "/posts/yes", there).type == "reply"
+    assert f'value="{there}"' in client.get("/desk/write/yes").text
+    like = said_by(client, "/posts/good", liked)
+    assert (like.type, like.title, like.author_name) == ("like", "Good", "Low Tide")
+    assert (like.author_url, like.url) == ("http://blog.example/", "http://blog.example/posts/good")
+    assert like.published_at is not None
+    assert {each.path for each in neighbour.wait_for(2)} >= {"/there", "/liked"}
+    submit(client, "/desk/write/yes", title="Yes", html="<p>Indeed.</p>")
+    assert said_by(client, "/posts/yes", there).type == "mention"
+
+
+def said_by(client: FlaskClient, path: str, target: str) -> Content:
+    """What others read in a page of ours about a page of theirs."""
+    reading = microformats.read(
+        client.get(path).data,
+        url=f"http://blog.example{path}",
+        wanted=lambda url: url if url == target else None,
+        now=datetime.now(UTC),
+    )
+    return reading.about(target)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"html": ""},
+        {"html": "", "in_reply_to": "https://a.example/"},
+        {"in_reply_to": "https://a.example/", "like_of": "https://a.example/"},
+        {"in_reply_to": "javascript:alert(1)"},
+        {"like_of": "there"},
+    ],
+)
+def test_form_refuses_what_is_no_reply_and_no_like(client: FlaskClient, fields: dict[str, str]) -> None:
+    answer = submit(client, "/desk/write", **{"title": "Yes", "html": "<p>1</p>", **fields})
+    assert answer.status_code == 422
+    assert client.get("/posts/yes").status_code == 404
+
+
+def test_post_is_deleted(app: Flask, client: FlaskClient) -> None:
+    post(app, "--title", "Low water", "--html", "<p>1</p>")
+    answer = submit(client, "/desk/write/low-water", "/desk/delete/low-water")
+    assert (answer.status_code, answer.location) == (303, "/")
+    assert "Deleted." in client.get("/").text
+    assert client.get("/posts/low-water").status_code in (404, 410)
+    assert submit(client, "/desk/write", "/desk/delete/low-water").status_code == 404
 
 
 def test_form_keeps_what_was_written_when_it_refuses(app: Flask, client: FlaskClient) -> None:
@@ -170,7 +223,7 @@ def test_form_keeps_what_was_written_when_it_refuses(app: Flask, client: FlaskCl
     assert "<p>1</p>" in client.get("/posts/low-water").text
 
 
-@pytest.mark.parametrize("path", ["/desk/write", "/desk/write/one", "/desk/mentions/1"])
+@pytest.mark.parametrize("path", ["/desk/write", "/desk/write/one", "/desk/delete/one", "/desk/mentions/1"])
 @pytest.mark.parametrize("token", [{}, {"csrf_token": ""}, {"csrf_token": "-"}, {"csrf_token": "né"}])
 def test_form_of_somebody_else_is_refused(
     app: Flask, client: FlaskClient, path: str, token: dict[str, str]

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from sqlalchemy.orm import (
 
 from flask_linkback import Linkback
 from flask_linkback.models import Base, Job, Link, attach
+from tests.conftest import postgresql_database
 
 APPLICATION = """
 from flask import Flask
@@ -66,6 +67,13 @@ CONVENTIONS: dict[str, dict[str, str]] = {
         "ck": "ck__%(table_name)s__%(constraint_name)s",
     },
 }
+
+
+@pytest.fixture
+def postgresql_url() -> Iterator[str]:
+    """A database without any table."""
+    with postgresql_database() as url:
+        yield url
 
 
 class Project:

@@ -10,9 +10,11 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from mypy import api as mypy
 
@@ -51,7 +53,7 @@ def test_the_package_is_imported_in_a_moment() -> None:
 import sys, flask, flask_sqlalchemy
 before = set(sys.modules)
 import flask_linkback
-heavy = {"asyncio", "celery", "cryptography", "flask_migrate", "pytest", "requests"}
+heavy = {"asyncio", "celery", "cryptography", "flask_migrate", "pytest", "re2", "requests"}
 print(sorted(heavy & (set(sys.modules) - before)))
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
@@ -76,15 +78,25 @@ def public_names() -> list[str]:
     return [*flask_linkback.__all__, *members]
 
 
+def every_command(group: click.Group, above: str = "") -> Iterator[str]:
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from every_command(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}"
+
+
 def named() -> list[Any]:
     things = {
         "setting": [f"LINKBACK_{field.name.upper()}" for _, field in config.setting_fields()],
         "signal": signals.__all__,
         "table": sorted(models.Base.metadata.tables),
-        "command": [f"flask linkback {name}" for name in sorted(linkback_cli.commands)],
+        "command": [f"flask linkback {name}" for name in every_command(linkback_cli)],
         "error": [name for name in errors.__all__ if isinstance(getattr(errors, name), type)],
         "name": public_names(),
-        "blueprint": ['linkback.blueprints["pingback"]'],
+        "blueprint": [
+            f'linkback.blueprints["{name}"]' for name in ("pingback", "webmention", "trackback", "directory")
+        ],
         "template": ["linkback_head", "mentions_for", "mention_count", "pingback_list", "linkback_href"],
         "tag": ["get_pingback_list", "get_pingback_count"],
     }
@@ -111,7 +123,7 @@ def test_what_has_no_effect_yet_is_said_to_be_planned(documentation: str) -> Non
         """What stands below a name of the reference, as far as the next one."""
         return re.split(rf"^{name}\n", documentation, flags=re.MULTILINE)[1].partition("\n\n\n")[0][:400]
 
-    for name in ("LINKBACK_AVATAR_CACHE", "LINKBACK_VOUCH", "listener_disabled", "linkback_content"):
+    for name in ("LINKBACK_HUB_ENABLED", "LINKBACK_HUB_TOPICS", "listener_disabled", "linkback_content"):
         assert planned in " ".join(re.split(r"\n\S", text_of(name))[0].split())
     for name in ("LINKBACK_RUNNER", "LINKBACK_EXCERPT_LENGTH", "mention_received", "linkback_job"):
         assert planned not in " ".join(re.split(r"\n\S", text_of(name))[0].split())

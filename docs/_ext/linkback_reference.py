@@ -138,8 +138,17 @@ def members(kind: type[enum.StrEnum]) -> dict[str, str]:
 # --- commands -----------------------------------------------------------------------------------------
 
 
+def all_commands(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command by its full name, those of a group in its place."""
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from all_commands(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
+
+
 def commands() -> Iterator[str]:
-    for name, command in sorted(linkback_cli.commands.items()):
+    for name, command in all_commands(linkback_cli):
         context = click.Context(command, info_name=name)
         usage = " ".join(("flask linkback", name, *command.collect_usage_pieces(context)))
         yield from (f".. lb-command:: {usage}", "")

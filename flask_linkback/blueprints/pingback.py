@@ -1,4 +1,4 @@
-"""Pingback: the XML-RPC endpoint, and where a page says that it has one."""
+"""Pingback: the XML-RPC endpoint."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from datetime import datetime
 from typing import Any, Final
 
 from flask import Blueprint, Response, has_request_context, render_template, request
-from werkzeug.exceptions import RequestEntityTooLarge
 
-from ..linkbacks.advertising import PINGBACK, pingback_server, server_url
+from ..linkbacks.advertising import PINGBACK, server_url
 from ..linkbacks.receiving import Refusal, Refused, receive
 from ..linkbacks.verifying import HOLD_SECONDS, verify_now
 from ..protocols import xmlrpc
 from ..protocols.pingback import METHOD, FaultCode, fault
-from ..site import current_site
+from ..site import Site, current_site
+from . import door
 
 __all__ = [
     "ENDPOINT",
     "Method",
     "Methods",
-    "advertise",
-    "exempt_from_csrf",
     "make_blueprint",
     "ping_func",
     "server_url",
@@ -40,6 +38,7 @@ _FAULTS: Final[Mapping[Refusal, FaultCode]] = {
     Refusal.same_page: FaultCode.TARGET_IS_NOT_PINGABLE,
     Refusal.no_such_target: FaultCode.TARGET_DOES_NOT_EXIST,
     Refusal.target_closed: FaultCode.TARGET_IS_NOT_PINGABLE,
+    Refusal.blocked: FaultCode.ACCESS_DENIED,
     Refusal.already: FaultCode.ALREADY_REGISTERED,
     Refusal.too_many: FaultCode.ACCESS_DENIED,
     Refusal.no_such_source: FaultCode.SOURCE_DOES_NOT_EXIST,
@@ -65,8 +64,9 @@ def ping_func(source: str, target: str) -> str:
     """Tell us that the page at ``source`` links to our page at ``target``.
 
     Returns a sentence of thanks. Faults: 16 the source cannot be read, 17 it has no link to the
-    target, 32 there is no such target, 33 it accepts no pingbacks, 48 we know already, 49 too many
-    pingbacks (see the Retry-After header), 50 the source's server has trouble, 0 anything else.
+    target, 32 there is no such target, 33 it accepts no pingbacks, 48 we know already, 49 not
+    wanted, or too many pingbacks (see the Retry-After header), 50 the source's server has trouble, 0
+    anything else.
     """
     # Pingback 1.0, section 3. By default the source is looked at later; with PINGBACK_VERIFY
     # "at_once" it is looked at now, within a short time.
@@ -82,6 +82,8 @@ def ping_func(source: str, target: str) -> str:
             caller=caller,
             hold_seconds=HOLD_SECONDS if at_once else 0,
         )
+        if received.is_known:
+            raise Refused(Refusal.already)
         if at_once:
             verify_now(site, received)
     except Refused as refused:
@@ -117,8 +119,11 @@ class Method:
     parameters: inspect.Signature
 
     @property
-    def signature(self) -> list[str]:
-        return [self.returns, *self.args]
+    def signatures(self) -> list[list[str]]:
+        """What it gives and takes: one list with, and one without each argument that may be left out."""
+        needed = sum(each.default is each.empty for each in self.parameters.parameters.values())
+        numbers = range(min(needed, len(self.args)), len(self.args) + 1)
+        return [[self.returns, *self.args[:number]] for number in numbers]
 
     def takes(self, params: Sequence[Any]) -> bool:
         """Do these parameters fit, in number and type?"""
@@ -144,13 +149,15 @@ class Methods:
 
     def __init__(self) -> None:
         self._methods: dict[str, Method | Callable[[], Method]] = {}
-        self.register(METHOD, ping_func, args=["string", "string"])
+        self._when: dict[str, Callable[[Site], bool] | None] = {}
+        """On which sites there is a method; None: on all of them."""
+        self.register(METHOD, ping_func, args=["string", "string"], when=_takes_pingbacks)
         self.register("system.listMethods", self.list_methods, returns="array")
         self.register("system.methodHelp", self.method_help, args=["string"])
         self.register("system.methodSignature", self.method_signature, returns="array", args=["string"])
 
     def __iter__(self) -> Iterator[Method]:
-        return (self._find(name) for name in sorted(self._methods))
+        return (self._find(name) for name in self.list_methods())
 
     def register(
         self,
@@ -158,12 +165,16 @@ class Methods:
         function: Callable[..., Any] | str,
         returns: str = "string",
         args: Sequence[str] | None = None,
+        *,
+        when: Callable[[Site], bool] | None = None,
     ) -> None:
         """Offer a function, or what a dotted path names, as a method.
 
         ``returns`` and ``args`` are XML-RPC types: calls with others are refused; without ``args``
         each parameter of the function is a string. A dotted path is imported when it is needed first.
+        On a site of which ``when`` is not true there is no such method.
         """
+        self._when[name] = when
         if isinstance(function, str):
             self._methods[name] = lambda: _method(name, current_site().resolve(function), returns, args)
         else:
@@ -184,15 +195,19 @@ class Methods:
 
     def _find(self, name: str) -> Method:
         method = self._methods.get(name)
-        if method is None:
+        if method is None or not self._is_there(name):
             raise fault(FaultCode.NO_SUCH_METHOD)
         if not isinstance(method, Method):
             method = self._methods[name] = method()
         return method
 
+    def _is_there(self, name: str) -> bool:
+        when = self._when[name]
+        return when is None or when(current_site())
+
     def list_methods(self) -> list[str]:
         """List the names of the methods."""
-        return sorted(self._methods)
+        return [name for name in sorted(self._methods) if self._is_there(name)]
 
     def method_help(self, name: str) -> str:
         """Say what a method is for."""
@@ -200,7 +215,11 @@ class Methods:
 
     def method_signature(self, name: str) -> list[list[str]]:
         """Say what a method gives and takes: a list of lists, the type given first."""
-        return [self._find(name).signature]
+        return self._find(name).signatures
+
+
+def _takes_pingbacks(site: Site) -> bool:
+    return "pingback" in site.settings.linkbacks.protocols
 
 
 def _method(name: str, function: Any, returns: str, args: Sequence[str] | None) -> Method:
@@ -230,7 +249,7 @@ def _plain(docstring: str) -> str:
 def make_blueprint(methods: Methods) -> Blueprint:
     """Return the blueprint ``linkback_pingback`` with its one endpoint."""
     blueprint = Blueprint("linkback_pingback", __name__)
-    blueprint.url_value_preprocessor(exempt_from_csrf)
+    blueprint.url_value_preprocessor(door.exempt_from_csrf)
 
     @blueprint.route("/pingback", methods=("GET", "POST"))
     def endpoint() -> Response | str:
@@ -261,12 +280,7 @@ def answer(methods: Methods) -> Response:
 def _body() -> bytes:
     if request.mimetype not in _TYPES:
         raise fault(FaultCode.NOT_A_CALL)
-    # one byte more than allowed: what comes in chunks is cut at the limit without a word
-    request.max_content_length = xmlrpc.MAX_BODY_BYTES + 1
-    try:
-        body = request.get_data(cache=False)
-    except RequestEntityTooLarge:
-        raise fault(FaultCode.NOT_A_CALL) from None
+    body = door.body(xmlrpc.MAX_BODY_BYTES)
     if len(body) > xmlrpc.MAX_BODY_BYTES:
         raise fault(FaultCode.NOT_A_CALL)
     return body
@@ -286,26 +300,3 @@ def _dump(value: Any) -> bytes:
     except (TypeError, ValueError):
         logger.exception("An XML-RPC method returned what XML-RPC cannot say.")
         raise fault(FaultCode.GENERIC) from None
-
-
-def exempt_from_csrf(endpoint: str | None, values: Any) -> None:
-    """Exempt the blueprint that is about to serve from an installed Flask-WTF CSRFProtect.
-
-    In the request, so that it does not matter which of the two was initialised first.
-    """
-    app = current_site().app
-    protect = app.extensions.get("csrf")
-    if protect is not None and request.blueprint is not None:
-        protect.exempt(app.blueprints[request.blueprint])
-
-
-# --- autodiscovery -----------------------------------------------------------------------------------
-
-
-def advertise(response: Response) -> Response:
-    """Add ``X-Pingback`` to a page that takes pingbacks (Pingback 1.0, section 2)."""
-    if response.status_code == 200 and request.method in ("GET", "HEAD"):
-        server = pingback_server(current_site(), request.endpoint)
-        if server is not None:
-            response.headers["X-Pingback"] = server
-    return response

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from flask.cli import AppGroup
 
-from . import doctor, linkbacks, outbox
+from . import blocks, directories, doctor, erasing, linkbacks, outbox
 
 __all__ = ["linkback_cli"]
 
-linkback_cli = AppGroup("linkback", help="Pingbacks: what came in and what goes out.")
+linkback_cli = AppGroup(
+    "linkback", help="Linkbacks: what came in, what goes out, who is blocked, and whether all is in place."
+)
 for _command in (
     outbox.init_db,
     outbox.worker,
     linkbacks.mentions,
     linkbacks.moderate,
+    blocks.block,
+    erasing.erase_person,
     linkbacks.send,
     linkbacks.explain,
+    directories.ping_directories,
     doctor.doctor,
 ):
     linkback_cli.add_command(_command)

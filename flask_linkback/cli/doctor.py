@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import enum
 import functools
+import importlib.util
 import ipaddress
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -20,14 +21,17 @@ from werkzeug.routing import BuildError, Rule
 from werkzeug.test import TestResponse
 
 from ..blueprints import pingback
-from ..errors import AddressRefused, ConfigError, FetchError
+from ..errors import AddressRefused, ConfigError, FetchError, MissingExtra
 from ..fetch import public_address
+from ..linkbacks.advertising import TRACKBACK, WEBMENTION
+from ..linkbacks.blocks import without_effect
 from ..linkbacks.receiving import Refusal, Refused, locate
+from ..linkbacks.spam import SpamChecks, name_of
 from ..linkbacks.targets import Targets
-from ..models import Base, Job, JobState, Mention, SecretText
+from ..models import Base, Block, Job, JobState, Mention, SecretText
 from ..outbox.health import SEEN_SECONDS, health
 from ..outbox.worker import Runner
-from ..protocols import xmlrpc
+from ..protocols import link_header, xmlrpc
 from ..site import Site, current_site
 from .output import Output, cause_of, command, counted
 from .tables import Lacking, address_of, lacking
@@ -295,7 +299,10 @@ def secrets(case: Case) -> Finding:
     """Are stored secrets encrypted, and do the keys open them?"""
     settings = case.site.settings.site
     plain, encrypted = _count_secrets(case.site)
-    create = "Put a key of cryptography.fernet.Fernet.generate_key() into LINKBACK_SECRET_KEYS."
+    create = (
+        "Put a key of cryptography.fernet.Fernet.generate_key() into LINKBACK_SECRET_KEYS: "
+        "pip install 'flask-linkback[crypto]'."
+    )
     if not settings.secret_keys:
         if encrypted:
             return _failure(
@@ -544,6 +551,9 @@ def _first_page(case: Case, pages: Sequence[str]) -> Finding:
         if got.status_code != 200:
             answers.append(f"{page} answers {got.status_code}")
             continue
+        trouble = _loaded(case, page)  # what takes none need not say where
+        if trouble is not None:
+            return trouble
         server = pingback.server_url(case.site)
         for method, answer in (("GET", got), ("HEAD", head)):
             if answer.headers.get("X-Pingback") != server:
@@ -551,7 +561,7 @@ def _first_page(case: Case, pages: Sequence[str]) -> Finding:
                     f"{method} {page} has no X-Pingback header with {server}.",
                     "Something of the application takes it away, an after_request or a cache say.",
                 )
-        return _loaded(case, page) or _ok(f"{page} says that the pingback server is at {server}.")
+        return _ok(f"{page} says that the pingback server is at {server}.")
     if answers:
         return _warning(
             f"No page to try: {'; '.join(answers)}.", "Pass one that is there: flask linkback doctor URL"
@@ -576,6 +586,75 @@ def _loaded(case: Case, page: str) -> Finding | None:
     return None
 
 
+@check("webmention")
+def webmentions(case: Case) -> Finding:
+    """Does the webmention endpoint answer a stranger's POST, and do pages say where it is?"""
+    if "webmention" not in case.site.settings.linkbacks.protocols:
+        return _ok("Webmentions are not received (LINKBACK_PROTOCOLS).")
+    if WEBMENTION not in case.site.app.view_functions:
+        return _warning(
+            "The webmention endpoint is not mounted.",
+            "app.register_blueprint(linkback.blueprints['webmention'])",
+        )
+    if case.site.settings.site.base_url is None:
+        return _warning("Not tried: it takes a public address.", "Set LINKBACK_BASE_URL.")
+    url = case.site.url_for(WEBMENTION)
+    # a form without fields: only the endpoint itself says so in these words
+    trouble = _trouble_with_form(case, url, 400, b"The source is missing.")
+    return trouble or _says_where(case, url)
+
+
+@check("trackback")
+def trackbacks(case: Case) -> Finding:
+    """Does the trackback endpoint answer a stranger's POST?"""
+    if "trackback" not in case.site.settings.linkbacks.protocols:
+        return _ok("Trackbacks are not received (LINKBACK_PROTOCOLS).")
+    if TRACKBACK not in case.site.app.view_functions:
+        return _warning(
+            "The trackback endpoint is not mounted.",
+            "app.register_blueprint(linkback.blueprints['trackback'])",
+        )
+    if case.site.settings.site.base_url is None:
+        return _warning("Not tried: it takes a public address.", "Set LINKBACK_BASE_URL.")
+    url = case.site.url_for(TRACKBACK)
+    return _trouble_with_form(case, url, 200, b"<error>1</error>") or _ok(
+        f"A trackback is answered at {url}."
+    )
+
+
+def _trouble_with_form(case: Case, url: str, status: int, words: bytes) -> Finding | None:
+    try:
+        response = case.ask("POST", url, data={})
+    except Exception as error:  # in debug mode whatever the application raises comes through
+        return _failure(
+            f"A POST to {url} raises {type(error).__name__}: {error}", "Put the application right."
+        )
+    if response.status_code == status and words in response.data:
+        return None
+    return _failure(
+        f"A form without fields, sent to {url}, is answered {response.status_code} by something else.",
+        "Something of the application stops it, a before_request or a CSRF check say: let it leave this "
+        "path alone.",
+    )
+
+
+def _says_where(case: Case, url: str) -> Finding:
+    """Judge the first page that is there and takes linkbacks."""
+    for page in [case.url] if case.url is not None else _pages(case.site):
+        with contextlib.suppress(Exception):  # which another check tells of
+            answer = case.ask("GET", page)
+            if answer.status_code != 200 or _loaded(case, page) is not None:
+                continue
+            links = link_header.parse(answer.headers.getlist("Link"))
+            if not any(link.url == url and "webmention" in link.rels for link in links):
+                return _failure(
+                    f"GET {page} has no Link header with {url}.",
+                    "Something of the application takes it away, an after_request or a cache say.",
+                )
+            return _ok(f"A webmention is answered at {url}, and {page} says so.")
+    return _ok(f"A webmention is answered at {url}.")
+
+
 _PAGES_TRIED: Final = 5
 
 
@@ -592,6 +671,67 @@ def _pages(site: Site) -> Iterator[str]:
     for endpoint in endpoints:
         with contextlib.suppress(BuildError):
             yield site.url_for(endpoint)
+
+
+# --- moderation --------------------------------------------------------------------------------------
+
+
+@check("blocks", needs_tables=True)
+def blocks(case: Case) -> Finding:
+    """Do the block lists keep out whom they name?"""
+    idle = without_effect(case.site)
+    if idle:
+        what = f"{counted(len(idle), 'blocked pattern')} without effect: {idle[0]}"
+        missing = isinstance(idle[0], MissingExtra)
+        advice = (
+            "Install it, or remove the patterns." if missing else "Take it off, and add it as RE2 takes it."
+        )
+        return _failure(what, advice)
+    lists, expired = _count_blocks(case.site)
+    if expired:
+        names = ", ".join(f"{name} ({number})" for name, number in expired.items())
+        return _warning(
+            f"Blocks have expired and keep nobody out: {names}.",
+            "Import the list anew, or take them off: flask linkback block remove --list NAME --all",
+        )
+    if not lists:
+        return _ok("Nothing is blocked.")
+    number = sum(lists.values())
+    return _ok(f"{counted(number, 'block')} on {counted(len(lists), 'list')}: {', '.join(lists)}.")
+
+
+def _count_blocks(site: Site) -> tuple[dict[str, int], dict[str, int]]:
+    """Return how many blocks each list holds, and how many of them have expired."""
+    counts = sa.select(Block.list_name, sa.func.count()).group_by(Block.list_name).order_by(Block.list_name)
+    with site.new_session() as session:
+        lists = {row[0]: row[1] for row in session.execute(counts)}
+        expired = session.execute(counts.where(Block.expires_at <= site.now()))
+        return lists, {row[0]: row[1] for row in expired}
+
+
+@check("spam")
+def spam(case: Case) -> Finding:
+    """Does somebody look at what is shown?"""
+    checks = case.site.get(SpamChecks).checks
+    if checks:
+        return _ok(f"Spam is looked for by {', '.join(name_of(each) for each in checks)}.")
+    if case.site.settings.linkbacks.auto_approve is True:
+        return _warning(
+            "Everything that is verified is shown at once, and nobody looks for spam.",
+            "Let LINKBACK_AUTO_APPROVE name rules, or register a check: @linkback.spam_check.",
+        )
+    return _ok("No spam check: whom LINKBACK_AUTO_APPROVE does not know waits for a moderator.")
+
+
+@check("microformats")
+def microformats(case: Case) -> Finding:
+    """Is what a source says read by its microformats?"""
+    if importlib.util.find_spec("mf2py") is not None:
+        return _ok("mf2py is installed: replies, likes and their authors are read by microformats2.")
+    return _warning(
+        "mf2py is not installed: replies and likes are plain mentions, and few authors are known.",
+        "To tell replies, likes and their authors: pip install 'flask-linkback[mf2]'.",
+    )
 
 
 # --- the way out -------------------------------------------------------------------------------------

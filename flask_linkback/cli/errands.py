@@ -38,6 +38,7 @@ def run_errands(site: Site, ids: Sequence[int]) -> None:
                     now=jobs.clock(session, site),
                     schedule=site.settings.outbox.retry_schedule,
                     finished=[Finished(claim=claim, outcome=outcome)],
+                    burials=site.burials,
                 )
     deadline = time.monotonic() + LEASE_SECONDS
     never = threading.Event()

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from ..errors import UnknownTarget
 from ..fetch import check_url
-from ..linkbacks import moderation, sending
-from ..linkbacks.targets import Targets
+from ..linkbacks import explaining, moderation, sending
+from ..linkbacks.targets import Targets, current_route
 from ..models import (
     Job,
     JobState,
@@ -26,58 +26,105 @@ from ..models import (
     MentionState,
     MentionStatus,
     digest,
+    host_of,
     without_fragment,
 )
 from ..publishing import PUBLISH, publish
 from ..site import Site, current_site
 from .errands import run_errands
-from .output import Output, command
+from .output import Output, command, local_time
 
-__all__ = ["explain", "mentions", "moderate", "send"]
+__all__ = ["explain", "from_to", "mentions", "moderate", "send", "user_name"]
 
 
 # --- what came in ------------------------------------------------------------------------------------
 
 
+_STATE: Final = click.option(
+    "--state", type=click.Choice([each.value for each in MentionState]), help="What was found."
+)
+_HOST: Final = click.option("--host", metavar="HOST", help="Only those from this host, or by its people.")
+_TARGET: Final = click.option("--target", metavar="URL", help="Only those of this page of ours.")
+
+
 @command("mentions")
-@click.option("--state", type=click.Choice([each.value for each in MentionState]), help="What was found.")
+@_STATE
 @click.option("--status", type=click.Choice([each.value for each in MentionStatus]), help="What was decided.")
 @click.option("--protocol", type=click.Choice(["pingback", "webmention", "trackback"]))
-@click.option("--target", metavar="URL", help="Only those of this page of ours.")
+@_HOST
+@_TARGET
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
 def mentions(
-    out: Output, state: str | None, status: str | None, protocol: str | None, target: str | None, limit: int
+    out: Output,
+    state: str | None,
+    status: str | None,
+    protocol: str | None,
+    host: str | None,
+    target: str | None,
+    limit: int,
 ) -> None:
     """List linkbacks that were received, newest first."""
     site = current_site()
     wanted = sa.select(Mention).order_by(Mention.received_at.desc(), Mention.id.desc()).limit(limit)
-    for column, value in ((Mention.state, state), (Mention.status, status), (Mention.protocol, protocol)):
-        if value is not None:
-            wanted = wanted.where(column == value)
-    if target is not None:
-        wanted = wanted.where(_is_target(site, target))
+    if protocol is not None:
+        wanted = wanted.where(Mention.protocol == protocol)
+    wanted = wanted.where(*_chosen(site, state=state, status=status, host=host, target=target))
     found = site.session.scalars(wanted).all()
     for each in found:
-        out.say(
-            f"{each.id:>6}  {each.state:8}  {each.status:8}  {each.source} -> {each.target}  {each.title}"
-        )
+        found_as = f"{each.protocol:10}  {each.type:8}  {each.state:8}  {each.status:8}"
+        reason = f"({each.reason})" if each.reason else ""
+        out.say(f"{each.id:>6}  {found_as}  {from_to(each)}  {each.title}{reason}")
     if not found:
         out.say("No mentions.")
     out.finish([_mention_document(each) for each in found])
 
 
+def from_to(mention: Mention) -> str:
+    """Which page says that it links to which, for people."""
+    return f"{mention.source or '(erased)'} -> {mention.target}"
+
+
+def _chosen(
+    site: Site, *, state: str | None, status: str | None, host: str | None, target: str | None
+) -> list[sa.ColumnElement[bool]]:
+    """The conditions that a person's options stand for."""
+    chosen: list[sa.ColumnElement[bool]] = []
+    if state is not None:
+        chosen.append(Mention.state == MentionState(state))
+    if status is not None:
+        chosen.append(Mention.status == MentionStatus(status))
+    if host is not None:
+        chosen.append(_is_host(host))
+    if target is not None:
+        chosen.append(_is_target(site, target))
+    return chosen
+
+
+def _is_host(host: str) -> sa.ColumnElement[bool]:
+    """The mentions from a host, and those whose author is at home there."""
+    name = host_of(f"//{host}")
+    if not name:
+        raise click.ClickException(f"{host!r} is no host name.")
+    author = sa.func.lower(Mention.author_url)
+    starts = [f"{scheme}://{name}" for scheme in ("http", "https")]
+    at_home = [
+        author.in_(starts),
+        *(author.startswith(f"{start}{end}", autoescape=True) for start in starts for end in "/:?#"),
+    ]
+    return sa.or_(Mention.source_host == name, *at_home)
+
+
 def _is_target(site: Site, url: str) -> sa.ColumnElement[bool]:
-    """The mentions of the page at a URL, however it is written; of one that is gone, by its URL."""
+    """The mentions of the page at a URL, however it is written; of one that is not there, by its URL."""
     url = site.absolute(url)
-    try:
-        located = site.get(Targets).locate_url(site, url)
-    except UnknownTarget:
-        located = None
-    if located is not None:
-        return Mention.target_hash == located.hash
     if not site.is_own(url):
         raise UnknownTarget(f"{url} is no page of this site.")
-    return Mention.target == url
+    route = current_route(site, url) or site.match(url)
+    try:
+        located = site.get(Targets).load(site, route) if route is not None else None
+    except UnknownTarget:
+        located = None
+    return Mention.target == url if located is None else Mention.target_hash == located.hash
 
 
 def _mention_document(mention: Mention) -> dict[str, Any]:
@@ -87,9 +134,12 @@ def _mention_document(mention: Mention) -> dict[str, Any]:
         "state": mention.state.value,
         "status": mention.status.value,
         "reason": mention.reason,
+        "type": mention.type,
         "source": mention.source,
         "target": mention.target,
         "target_key": mention.target_key,
+        "author_name": mention.author_name,
+        "author_url": mention.author_url,
         "title": mention.title,
         "content": mention.content,
         "received_at": mention.received_at.isoformat(),
@@ -98,38 +148,78 @@ def _mention_document(mention: Mention) -> dict[str, Any]:
 
 
 @command("moderate")
-@click.argument("ids", nargs=-1, required=True, type=click.IntRange(1, 2**63 - 1), metavar="ID...")
+@click.argument("ids", nargs=-1, type=click.IntRange(1, 2**63 - 1), metavar="[ID...]")
 @click.argument("status", type=click.Choice([each.value for each in MentionStatus]))
-def moderate(out: Output, ids: tuple[int, ...], status: str) -> None:
+@click.option(
+    "--from",
+    "previous",
+    type=click.Choice([each.value for each in MentionStatus]),
+    help="All that are this yet.",
+)
+@_STATE
+@_HOST
+@_TARGET
+@click.option("--dry-run", is_flag=True, help="Only say which they are.")
+def moderate(
+    out: Output,
+    ids: tuple[int, ...],
+    status: str,
+    previous: str | None,
+    state: str | None,
+    host: str | None,
+    target: str | None,
+    dry_run: bool,
+) -> None:
     """Decide about mentions: approved, rejected, spam or pending.
 
-    With an unknown id nothing is changed.
+    They are named by their ids, or chosen by options that hold together. With an unknown id nothing
+    is changed.
     """
     site = current_site()
-    session = site.session
-    chosen = {each.id: each for each in session.scalars(sa.select(Mention).where(Mention.id.in_(ids)))}
-    unknown = [str(each) for each in dict.fromkeys(ids) if each not in chosen]
-    if unknown:
-        raise click.ClickException(f"There is no mention {', '.join(unknown)}. Nothing was changed.")
-    before = {each.id: each.status for each in chosen.values()}
-    who = _user_name()
-    for each in dict.fromkeys(ids):
-        moderation.moderate(site, chosen[each], status, who=who)
-    session.commit()
-    for each in before:
-        changed = before[each] != status
-        out.say(f"{each}: {before[each]} -> {status}" if changed else f"{each}: was {status} already")
+    chosen = _chosen(site, state=state, status=previous, host=host, target=target)
+    if bool(ids) == bool(chosen):
+        raise click.UsageError("Name ids, or choose by --from, --state, --host or --target.")
+    found = _named(site.session, ids) if ids else _all(site.session, chosen)
+    before = {each.id: each.status for each in found}
+    if not dry_run:
+        who = user_name()
+        for each in found:
+            moderation.moderate(site, each, status, who=who)
+        site.session.commit()
+    for mention_id, was in before.items():
+        changed = was != status
+        would = "Would change " if changed and dry_run else ""
+        out.say(
+            f"{would}{mention_id}: {was} -> {status}" if changed else f"{mention_id}: was {status} already"
+        )
+    if not found:
+        out.say("No mentions.")
     out.finish(
-        [{"id": each, "before": previous.value, "status": status} for each, previous in before.items()]
+        [
+            {"id": mention_id, "before": was, "status": status, "changed": was != status and not dry_run}
+            for mention_id, was in before.items()
+        ]
     )
 
 
-def _user_name() -> str:
+def _named(session: Session, ids: Sequence[int]) -> Sequence[Mention]:
+    named = {each.id: each for each in session.scalars(sa.select(Mention).where(Mention.id.in_(ids)))}
+    unknown = [str(each) for each in dict.fromkeys(ids) if each not in named]
+    if unknown:
+        raise click.ClickException(f"There is no mention {', '.join(unknown)}. Nothing was changed.")
+    return [named[each] for each in dict.fromkeys(ids)]
+
+
+def _all(session: Session, chosen: Sequence[sa.ColumnElement[bool]]) -> Sequence[Mention]:
+    return session.scalars(sa.select(Mention).where(*chosen).order_by(Mention.id)).all()
+
+
+def user_name() -> str:
     """Who the operating system says that we are, for the audit."""
     try:
-        return getpass.getuser()
+        return f"cli:{getpass.getuser()}"
     except (OSError, KeyError):  # a container's user may have no name; KeyError before Python 3.13
-        return f"uid {os.getuid()}"
+        return f"cli:uid {os.getuid()}"
 
 
 # --- what goes out -----------------------------------------------------------------------------------
@@ -161,7 +251,7 @@ def send(out: Output, url: str, targets: tuple[str, ...]) -> None:
         reason = "Another worker has it in hand." if job.state is JobState.running else job.reason
         out.say(f"{page} is not published. {reason}")
         if job.state is JobState.pending:
-            out.say(f"It is tried again at {_when(job.due_at)}.")
+            out.say(f"It is tried again at {local_time(job.due_at)}.")
         out.finish({"page": page, "links": [], "reason": reason}, failed=True)
     results = _tell(site, page, targets)
     for result in results:
@@ -193,7 +283,7 @@ class _Result:
     @property
     def answer(self) -> str:
         said = self.link.answer if self.link.state is LinkState.sent else self.link.reason
-        return f"{said} (again at {_when(self.due_at)})" if self.due_at is not None else said
+        return f"{said} (again at {local_time(self.due_at)})" if self.due_at is not None else said
 
     def __str__(self) -> str:
         return f"{self.link.state:11}  {self.link.target}  {self.link.protocol or '-'}  {self.answer}"
@@ -234,18 +324,15 @@ def _owed(session: Session, keys: Sequence[str]) -> Sequence[Job]:
     return session.scalars(owed.order_by(Job.id)).all()
 
 
-def _when(at: datetime) -> str:
-    return at.astimezone().isoformat(" ", "seconds")
-
-
 @command("explain")
 @click.argument("url")
 def explain(out: Output, url: str) -> None:
     """Look how the page at URL would be told, without telling it."""
     check_url(url)
-    steps = sending.explain(current_site(), url)
+    steps = explaining.explain(current_site(), url)
     told = bool(steps) and steps[-1].used
     for each in steps:
-        out.say(f"{'used' if each.used else '-':4}  {each.step:8}  {each.value or '-'}  {each.reason}")
+        used = "used" if each.used else "-"
+        out.say(f"{used:4}  {each.step:8}  {each.protocol or '':10}  {each.value or '-'}  {each.reason}")
     out.say("Yes." if told else "No.")
     out.finish({"url": url, "told": told, "steps": [each.as_dict() for each in steps]}, failed=not told)

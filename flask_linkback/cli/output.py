@@ -8,6 +8,7 @@ import json
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ from ..errors import LinkbackError
 from ..site import current_site
 from .tables import address_of, lacking
 
-__all__ = ["Output", "cause_of", "command", "counted"]
+__all__ = ["Output", "cause_of", "command", "counted", "local_time"]
 
 
 class Output:
@@ -93,6 +94,11 @@ _STEERING = frozenset(("Cc", "Cf", "Zl", "Zp"))
 def counted(number: int, noun: str) -> str:
     """Return ``"1 job"`` or ``"2 jobs"``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def local_time(at: datetime) -> str:
+    """Return a time as the clock of this machine shows it."""
+    return at.astimezone().isoformat(" ", "seconds")
 
 
 def cause_of(error: SQLAlchemyError) -> str:

@@ -13,17 +13,29 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from ..models import Host, Mention
+from ..outbox import jobs
+from ..outbox.writers import Writers
 from ..site import Site
 
-__all__ = ["CallRates", "caller_key", "fetch_slot", "plain_address", "seconds_until_fetch"]
+__all__ = [
+    "CallRates",
+    "Slot",
+    "caller_key",
+    "fetch_slot",
+    "plain_address",
+    "put_off",
+    "seconds_to_hold",
+    "seconds_until_fetch",
+]
 
 logger = logging.getLogger("flask_linkback.linkbacks")
 
@@ -31,6 +43,11 @@ MINUTE: Final = 60.0
 _KEYS_REMEMBERED: Final = 10_000
 _ALL_HOSTS: Final = "*"
 _REMEMBERED: Final = timedelta(hours=1)
+_FETCH_SECONDS: Final = 1.0
+"""How long another fetch is given to end, where only so many may run."""
+_SEE_HOSTS: Final = sa.select(Host.name, Host.fetches, Host.leases).where(
+    Host.name.in_(sa.bindparam("names", expanding=True))
+)
 
 # Networks behind a proxy. Not `is_private`, whose answer differs between versions of Python and
 # would leave strangers in reserved networks uncounted.
@@ -106,20 +123,62 @@ class CallRates:
 # --- whom we may ask ---------------------------------------------------------------------------------
 
 
+def seconds_to_hold(site: Site, session: Session, host: str) -> float:
+    """Return how long a look at a source that somebody tells of now is better put off.
+
+    Jobs that can only be put off would keep the worker from others. Where this process was told of few
+    sources of a host, and of few in all, it does not ask.
+    """
+    limits, now = site.settings.linkbacks.rate_limits, site.now().timestamp()
+    told = site.get(CallRates)
+    waits = [
+        told.wait(f"source {name}", limits[limit], now)
+        for name, limit in ((host, "source_host"), (_ALL_HOSTS, "fetches"))
+    ]
+    return seconds_until_fetch(site, session, host) if any(waits) else 0.0
+
+
+@dataclass
+class Slot:
+    """The right to fetch a source, or how long to wait for it."""
+
+    site: Site
+    host: str
+    source_key: str
+    seconds: float = 0.0
+    """After how many seconds to ask again; 0 when the right is given."""
+    began: float = 0.0
+    is_held: bool = False
+
+    def give_back(self, session: Session) -> None:
+        """Give the right back in the session's transaction; the caller commits."""
+        self.is_held = False
+        row = _locked(session, self.host)
+        if row is not None:
+            # the host was asked at some time since: a minute from now is surely a minute from then
+            ended = self.site.now().timestamp()
+            row.leases = [lease for lease in row.leases if lease[0] != self.source_key]
+            row.fetches = [ended if at == self.began else at for at in row.fetches]
+
+
 @contextlib.contextmanager
-def fetch_slot(site: Site, host: str, source_key: str) -> Iterator[float]:
+def fetch_slot(site: Site, host: str, source_key: str) -> Iterator[Slot]:
     """Ask for the right to fetch a source now, and hold it inside the ``with``.
 
-    The value is 0 when it is given, else the seconds after which to ask again: a source is fetched
-    by one at a time and once in SOURCE_INTERVAL_SECONDS, its host as RATE_LIMITS says. Who fetched
-    writes ``checked_at`` of its mentions before leaving. No transaction may be open that wrote.
+    A source is fetched by one at a time and once in SOURCE_INTERVAL_SECONDS, its host as RATE_LIMITS
+    says. Who fetched writes ``checked_at`` of its mentions before leaving, and may give the right
+    back in the same transaction. No transaction may be open that wrote.
     """
-    seconds, at = _take(site, host, source_key)
+    slot = Slot(site=site, host=host, source_key=source_key)
+    _take(slot)
     try:
-        yield seconds
+        yield slot
+    except BaseException:
+        site.session.rollback()  # it may hold SQLite's one lock
+        raise
     finally:
-        if not seconds:
-            _give_back(site, host, source_key, at)
+        if slot.is_held:
+            _give_back(slot)
 
 
 def seconds_until_fetch(site: Site, session: Session, host: str) -> float:
@@ -127,64 +186,87 @@ def seconds_until_fetch(site: Site, session: Session, host: str) -> float:
     limits = site.settings.linkbacks.rate_limits
     at_most = {_ALL_HOSTS: limits["fetches"], host: limits["source_host"]}
     now = site.now().timestamp()
-    rows = session.execute(sa.select(Host.name, Host.fetches).where(Host.name.in_(at_most)))
-    waits = [_seconds_until_free(_recent(row.fetches, now), at_most[row.name], now) for row in rows]
-    return max(waits, default=0.0)
+    rows = session.execute(_SEE_HOSTS, {"names": list(at_most)})
+    return max(
+        (
+            max(
+                _seconds_until_free(_recent(row.fetches, now), at_most[row.name], now),
+                _seconds_until_place(_held(row.leases, now), limits["source_host_parallel"]),
+            )
+            for row in rows
+        ),
+        default=0.0,
+    )
 
 
-def _take(site: Site, host: str, source_key: str) -> tuple[float, float]:
-    """Return how long to wait, and when the fetch began (seconds since 1970) if that is not at all."""
-    limits = site.settings.linkbacks.rate_limits
+def put_off(site: Site, kind: str, host: str) -> None:
+    """Let all jobs of a kind wait that are due for a host which may not be asked now."""
+    with site.new_session() as session:
+        seconds = seconds_until_fetch(site, session, host)
+        if seconds > 0:
+            now = site.now()
+            with site.get(Writers).turn(site.engine):
+                jobs.put_off(session, kind=kind, host=host, now=now, until=now + timedelta(seconds=seconds))
+
+
+def _take(slot: Slot) -> None:
+    site = slot.site
     with site.new_session() as session:
         # where a flood names a host, thousands ask for it in vain: they must not lock anything
-        if (wait := seconds_until_fetch(site, session, host)) > 0:
-            return wait, 0.0
+        slot.seconds = seconds_until_fetch(site, session, slot.host)
         session.rollback()
-        everyone = _row(session, site, _ALL_HOSTS)
-        one = _row(session, site, host)
-        now = site.now().timestamp()
-        everyone_recent, recent = _recent(everyone.fetches, now), _recent(one.fetches, now)
-        leases = [lease for lease in one.leases if lease[1] > now]
-        wait = max(
-            _seconds_until_free(everyone_recent, limits["fetches"], now),
-            _seconds_until_free(recent, limits["source_host"], now),
-            1.0 if _reached(len(leases), limits["source_host_parallel"]) else 0.0,
-            1.0 if any(lease[0] == source_key for lease in leases) else 0.0,
-            _seconds_of_interval(site, session, source_key),
-        )
-        if wait:
-            session.rollback()
-            return wait, 0.0
-        # a fetch that never gave its slot back is over by then
-        over = now + 2 * site.settings.fetch.fetch_timeout
-        everyone.fetches = [*everyone_recent, now][-(limits["fetches"] or 1) :]
-        one.fetches = [*recent, now][-(limits["source_host"] or 1) :]
-        one.leases = [*leases, [source_key, over]]
-        one.changed_at = everyone.changed_at = site.now()
-        session.commit()
-    return 0.0, now
+        if not slot.seconds:
+            with site.get(Writers).turn(site.engine):
+                _take_locked(slot, session)
 
 
-def _give_back(site: Site, host: str, source_key: str, began: float) -> None:
-    # the host was asked at some time since: a minute from now is surely a minute from then
-    ended = site.now().timestamp()
+def _take_locked(slot: Slot, session: Session) -> None:
+    site, host = slot.site, slot.host
+    limits = site.settings.linkbacks.rate_limits
+    everyone, one = _row(session, site, _ALL_HOSTS), _row(session, site, host)
+    now = site.now().timestamp()
+    everyone_recent, recent = _recent(everyone.fetches, now), _recent(one.fetches, now)
+    leases = _held(one.leases, now)
+    slot.seconds = max(
+        _seconds_until_free(everyone_recent, limits["fetches"], now),
+        _seconds_until_free(recent, limits["source_host"], now),
+        _seconds_until_place(leases, limits["source_host_parallel"]),
+        _FETCH_SECONDS if any(lease[0] == slot.source_key for lease in leases) else 0.0,
+        _seconds_of_interval(site, session, slot.source_key),
+    )
+    if slot.seconds:
+        session.rollback()
+        return
+    # a fetch that never gave its slot back is over by then
+    over = now + 2 * site.settings.fetch.fetch_timeout
+    everyone.fetches = [*everyone_recent, now][-(limits["fetches"] or 1) :]
+    one.fetches = [*recent, now][-(limits["source_host"] or 1) :]
+    one.leases = [*leases, [slot.source_key, over]]
+    one.changed_at = everyone.changed_at = site.now()
+    session.commit()
+    slot.began, slot.is_held = now, True
+
+
+def _give_back(slot: Slot) -> None:
+    site = slot.site
     try:
-        with site.new_session() as session:
-            row = _locked(session, host)
-            if row is not None:
-                row.leases = [lease for lease in row.leases if lease[0] != source_key]
-                row.fetches = [ended if at == began else at for at in row.fetches]
+        with site.get(Writers).turn(site.engine), site.new_session() as session:
+            slot.give_back(session)
             session.commit()
     except OperationalError:  # the database is busy or away; the fetch is done, and its slot ends of itself
-        logger.warning("The slot of a fetch could not be given back.", extra={"host": host})
+        logger.warning("The slot of a fetch could not be given back.", extra={"host": slot.host})
 
 
 def _recent(fetches: list[float], now: float) -> list[float]:
     return [at for at in fetches if now - MINUTE < at <= now]
 
 
-def _reached(count: int, limit: int | None) -> bool:
-    return limit is not None and count >= limit
+def _held(leases: list[list[Any]], now: float) -> list[list[Any]]:
+    return [lease for lease in leases if lease[1] > now]
+
+
+def _seconds_until_place(leases: list[list[Any]], limit: int | None) -> float:
+    return _FETCH_SECONDS if limit is not None and len(leases) >= limit else 0.0
 
 
 def _seconds_until_free(recent: list[float], limit: int | None, now: float) -> float:

@@ -1,45 +1,39 @@
-"""Sending: the pages that a page of ours links to are told, each once, and their answers kept."""
+"""Sending: the pages that a page of ours links to are told, and their answers kept.
+
+Each attempt asks the target what it offers and tells it by one protocol: webmention before pingback before
+trackback. When that one fails or refuses, the next is not tried in its place: an endpoint that is down
+would get the same linkback twice, and who refuses has answered.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
-from urllib.parse import urlsplit
+import enum
+import functools
+from collections.abc import Iterable
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from .. import signals
-from ..errors import AddressRefused, FetchError, TooSlow
-from ..fetch import CHUNK, Response
-from ..models import Link, LinkState, digest, host_of, without_fragment
+from ..errors import FetchError
+from ..models import Job, Link, LinkState, digest, host_of, without_fragment
 from ..outbox import jobs
 from ..outbox.jobs import AttemptMade, Claim, Outcome
-from ..outbox.retry import SLOW_STATUSES, parse_retry_after
-from ..protocols import discovery, pingback, xmlrpc
-from ..protocols.pingback import FaultCode
+from ..outbox.writers import Writers
+from ..protocols.discovery import Finding, Offer
 from ..site import Site
+from .answers import Answer, bad_status, is_success, not_fetched
+from .exchanges import EXCHANGES, KEPT_CHARACTERS, Notice
+from .offers import look_at
 from .text import storable
 
-__all__ = ["SEND", "Step", "explain", "owe_links", "send"]
+__all__ = ["SEND", "give_up", "owe_links", "owe_move", "send"]
 
 SEND: Final = "send_link"
 """The kind of job that tells one target."""
-_KEPT_CHARACTERS: Final = 2000
 _KEPT_BYTES: Final = 16 * 1024
-_LARGEST_CODE: Final = 2**31 - 1
-_HOPELESS_FAULTS: Final = frozenset(
-    (
-        FaultCode.SOURCE_DOES_NOT_EXIST,
-        FaultCode.SOURCE_DOES_NOT_LINK,
-        FaultCode.TARGET_DOES_NOT_EXIST,
-        FaultCode.TARGET_IS_NOT_PINGABLE,
-        FaultCode.NO_SUCH_METHOD,
-    )
-)
-_TRY_AGAIN_STATUSES: Final = frozenset((408, 425, 429))
 
 
 # --- what is owed ------------------------------------------------------------------------------------
@@ -53,25 +47,29 @@ def owe_links(
     *,
     object_key: str | None = None,
     complete: bool = True,
+    changed: bool = False,
 ) -> int:
     """Compare what a page links to with what was told, owe the rest, and return how much that is.
 
-    A new target is owed a linkback. One that answered, whatever it was, is not told again; one that
-    never answered or offered nothing is. With ``complete``, a target that took a linkback and that
-    the page no longer has is told once more, so that it can look. Writes into the session's
-    transaction.
+    A new target is owed a linkback, and so is one that never answered or offered nothing. One that
+    answered, whatever it was, is not told again of the same link, but for webmention when the page
+    ``changed`` (section 3.1.4: "should re-send"). With ``complete``, a target that took a linkback and
+    that the page no longer has is told once more, so that it can look. Trackback is told once, whatever
+    happens: it knows neither update nor end. Writes into the session's transaction.
     """
     source_key = digest(without_fragment(source))
     wanted = {digest(source, target): target for target in targets if site.is_told(target)}
     again: list[Link] = []
-    for link in session.scalars(sa.select(Link).where(Link.source_key == source_key)).all():
+    # locked, so that whoever tells one of them now sees afterwards that it is owed more
+    links = sa.select(Link).where(Link.source_key == source_key).order_by(Link.id).with_for_update()
+    for link in session.scalars(links).all():
         if wanted.pop(link.key, None) is not None:
-            if link.removed or not _answered(link):
+            if _is_owed(link, changed=changed):
                 again.append(link)
             link.removed = False
         elif complete and not link.removed:
             link.removed = True
-            if link.state is LinkState.sent:
+            if _can_be_told_again(link):
                 again.append(link)
     new = [
         Link(
@@ -98,6 +96,49 @@ def owe_links(
     return len(new) + len(again)
 
 
+def owe_move(site: Site, session: Session, old: str, new: str) -> int:
+    """Let the links of the page that was at ``old`` be those of the one at ``new``, and owe that news.
+
+    The targets are told of the new source alone: the old one, where they look again, sends them on to it.
+    Who refused the page is not asked again, and who knows only trackback is not told twice. Returns how
+    many are told. Writes into the session's transaction.
+    """
+    links = sa.select(Link).where(Link.source_key == digest(without_fragment(old))).with_for_update()
+    told: list[Link] = []
+    for link in session.scalars(links).all():
+        key = digest(new, link.target)
+        if session.scalar(sa.select(Link.id).where(Link.key == key)) is not None:
+            session.delete(link)  # the page that is there links to it, too
+            continue
+        link.key, link.source, link.source_key = key, new, digest(without_fragment(new))
+        if (
+            link.removed
+            or link.protocol == "trackback"
+            or (_answered(link) and link.state is not LinkState.sent)
+        ):
+            continue
+        link.state = LinkState.waiting
+        link.attempts = 0
+        told.append(link)
+    session.flush()
+    for link in told:
+        jobs.add_once(session, _job(link))
+    return len(told)
+
+
+def _is_owed(link: Link, *, changed: bool) -> bool:
+    """Is a target told (again) of a link that the page has?"""
+    if not _answered(link):
+        return True
+    if link.removed:
+        return link.state is not LinkState.sent or _can_be_told_again(link)
+    return changed and link.state is LinkState.sent and link.protocol == "webmention"
+
+
+def _can_be_told_again(link: Link) -> bool:
+    return link.sent_at is not None and link.protocol != "trackback"
+
+
 def _answered(link: Link) -> bool:
     """Did the target say yes or no? An address that we refused says nothing: our settings may change."""
     return link.state is LinkState.sent or (
@@ -112,287 +153,175 @@ def _job(link: Link) -> jobs.NewJob:
 # --- telling one target ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Answer:
-    """What came of telling one target: the link's next state, or another try."""
-
-    state: LinkState | None
-    """None: not yet decided, try again."""
-    failure: str = ""
-    """A short word for what went wrong, in the record of the attempt."""
-    reason: str = ""
-    endpoint: str | None = None
-    status_code: int | None = None
-    fault_code: int | None = None
-    text: str = ""
-    retry_after: float | None = None
-    overloaded: bool = False
-    address: str | None = None
-
-
 def send(site: Site, claim: Claim) -> Outcome:
     """Handle a job: tell the target of one link.
 
-    The job of a link that was refused or given up comes here only when somebody replays it.
+    The job of a link that was refused or given up comes here when somebody replays it, or late: in the
+    hands of a worker that slept past its lease.
     """
     session = site.session
     link = session.get(Link, claim.payload["link_id"])
     if link is None or link.state is LinkState.sent:
         return jobs.done()
-    if link.removed and link.sent_at is None:
-        reason = "The page lost the link before the target was told."
-        _settle(site, link, _Answer(state=LinkState.given_up, reason=reason))
+    ended = link.state is not LinkState.waiting
+    useless = link.removed and link.sent_at is None
+    reason = "The page lost the link before the target was told."
+    if ended and useless:
         return jobs.done(reason)
-    source, target, removed = link.source, link.target, link.removed
+    if (ended or useless) and not jobs.is_ours(session, claim):
+        session.rollback()
+        return jobs.done()
+    if useless:
+        _settle(site, link, Answer(state=LinkState.given_up, reason=reason))
+        _announce(site, link)
+        return jobs.done(reason)
+    removed = link.removed
+    notice = Notice(
+        source=link.source, target=link.target, removed=removed, repeated=link.sent_at is not None
+    )
     link.state = LinkState.waiting
     session.commit()  # no transaction stays open over HTTP
     started_at = site.now()
-    answer = _tell(site, source, target, removed=removed)
+    answer = _tell(site, notice)
     attempt = AttemptMade(
         started_at=started_at,
         seconds=(site.now() - started_at).total_seconds(),
         outcome=answer.failure or "done",
-        url=answer.endpoint or target,
+        url=answer.endpoint or notice.target,
         address=answer.address,
         status_code=answer.status_code,
-        body=answer.text.encode("utf-8", "replace")[:_KEPT_BYTES],
+        body=answer.body[:_KEPT_BYTES],
         reason=answer.reason,
     )
+    write = functools.partial(_record, site, claim, answer, removed=removed)
+    recorded = site.get(Writers).record(site.engine, session, write)
+    if recorded is _Recorded.outdated:
+        return jobs.done("The page was changed meanwhile: its target is told anew.", attempt=attempt)
+    if recorded is _Recorded.not_ours:
+        return jobs.done(attempt=attempt)
+    _announce(site, link)
+    if answer.state is not None:
+        return jobs.done(answer.reason, attempt=attempt)
+    if claim.is_last:
+        return jobs.dead(answer.reason, attempt=attempt)
+    return jobs.again(
+        answer.reason, retry_after=answer.retry_after, overloaded=answer.overloaded, attempt=attempt
+    )
+
+
+def give_up(site: Site, job: Job, claim: Claim) -> None:
+    """End the link of a job that died without saying what became of it, unless another job has the link."""
+    session = site.session
+
+    def write() -> Link | None:
+        ours = jobs.is_ours(session, claim)
+        its = sa.select(Link).where(Link.key == job.key).with_for_update()
+        link = session.scalar(its) if ours else None
+        if (
+            link is None
+            or link.state is not LinkState.waiting
+            or jobs.is_owed(session, kind=SEND, key=link.key)
+        ):
+            session.rollback()
+            return None
+        link.state, link.attempts = LinkState.given_up, job.attempts
+        link.reason = storable(job.reason, KEPT_CHARACTERS)
+        session.commit()
+        return link
+
+    link = site.get(Writers).record(site.engine, session, write)
+    if link is not None:
+        _announce(site, link)
+
+
+class _Recorded(enum.Enum):
+    """What became of the record of an answer."""
+
+    yes = "It is the link's state now."
+    outdated = "The page had changed meanwhile: the link waits again."
+    not_ours = "Somebody else does this job by now."
+
+
+def _record(site: Site, claim: Claim, answer: Answer, *, removed: bool) -> _Recorded:
+    """Write what came of a link, unless that is somebody else's to say by now, and commit."""
+    session = site.session
     ours = jobs.is_ours(session, claim)
     link = session.get(Link, claim.payload["link_id"], with_for_update=True) if ours else None
-    if link is None:
+    if link is None or link.state is not LinkState.waiting:  # another job of this link has ended it
         session.rollback()
-        return jobs.done(attempt=attempt)
+        return _Recorded.not_ours
     link.attempts = claim.attempts
+    if answer.state is LinkState.sent and answer.protocol == "trackback":
+        _settle(site, link, answer)  # told once for all, whatever became of the page meanwhile
+        return _Recorded.yes
     if link.removed is not removed:
         if answer.state is LinkState.sent:
             link.sent_at = site.now()
-        link.state = LinkState.waiting
         session.flush()
         jobs.add_once(session, _job(link))
         session.commit()
-        return jobs.done("The page was changed meanwhile: its target is told anew.", attempt=attempt)
-    if answer.state is None and not claim.is_last:
-        _settle(site, link, answer)
-        return jobs.again(
-            answer.reason, retry_after=answer.retry_after, overloaded=answer.overloaded, attempt=attempt
-        )
-    given_up = answer.state is None
-    _settle(site, link, dataclasses.replace(answer, state=LinkState.given_up) if given_up else answer)
-    return (jobs.dead if given_up else jobs.done)(answer.reason, attempt=attempt)
+        return _Recorded.outdated
+    given_up = answer.state is None and claim.is_last
+    answer = dataclasses.replace(answer, state=LinkState.given_up) if given_up else answer
+    if answer.state is LinkState.sent and jobs.is_waiting(session, kind=SEND, key=link.key):
+        link.sent_at = site.now()
+        answer = dataclasses.replace(answer, state=LinkState.waiting)  # of a newer version of the page
+    _settle(site, link, answer)
+    return _Recorded.yes
 
 
-def _settle(site: Site, link: Link, answer: _Answer) -> None:
-    """Write what came of a link and commit; announce it when it is the end."""
-    link.reason = storable(answer.reason, _KEPT_CHARACTERS)
+def _settle(site: Site, link: Link, answer: Answer) -> None:
+    """Write what came of a link and commit."""
+    link.reason = storable(answer.reason, KEPT_CHARACTERS)
     link.endpoint = answer.endpoint
-    link.protocol = "pingback" if answer.endpoint else None
+    link.protocol = answer.protocol
+    if answer.offers is not None:
+        link.offers = list(answer.offers)
     link.status_code = answer.status_code
     link.fault_code = answer.fault_code
-    link.answer = storable(answer.text, _KEPT_CHARACTERS)
+    link.answer = storable(answer.text, KEPT_CHARACTERS)
     if answer.state is not None:
         link.state = answer.state
     if answer.state is LinkState.sent:
         link.sent_at = site.now()
     site.session.commit()
-    if answer.state is LinkState.sent:
+
+
+def _announce(site: Site, link: Link) -> None:
+    """Tell the application when it is the end of a link's way."""
+    if link.state is LinkState.sent:
         site.send(signals.link_sent, link=link)
-    elif answer.state in (LinkState.refused, LinkState.given_up):
+    elif link.state in (LinkState.refused, LinkState.given_up):
         site.send(signals.link_failed, link=link, reason=link.reason)
 
 
-def _tell(site: Site, source: str, target: str, *, removed: bool) -> _Answer:
+def _tell(site: Site, notice: Notice) -> Answer:
+    """Ask the target what it offers and tell it by the first of that which can say it."""
     try:
-        page, offer = _discover(site, target)
+        page, offer = look_at(site, notice.target)
     except FetchError as error:
-        return _not_fetched(error)
-    if not 200 <= page.status < 300:
-        return _bad_status(site, page, f"The target answers {page.status}.")
-    if offer.pingback is None:
-        return _Answer(
+        return not_fetched(error)
+    if not is_success(page):
+        return bad_status(site, page, f"The target answers {page.status}.")
+    offers = tuple(one.protocol for one in offer.used)
+    chosen = _choose(offer, notice)
+    if chosen is None:
+        known = "The target knows only trackback, which can say a thing once."
+        return Answer(
             state=LinkState.unsupported,
             failure="no_endpoint",
-            reason="The target offers no pingback server.",
+            reason=known if offers else "The target offers no way to be told.",
+            offers=offers,
             status_code=page.status,
             address=page.address,
         )
     try:
-        response = site.fetch.post(
-            offer.pingback,
-            xmlrpc.dump_call(pingback.METHOD, [source, target]),
-            headers={"Content-Type": "text/xml; charset=utf-8"},
-            max_body=xmlrpc.MAX_BODY_BYTES,
-        )
+        answer = EXCHANGES[chosen.protocol](site, chosen.value, notice)
     except FetchError as error:
-        return _not_fetched(error, endpoint=offer.pingback)
-    return _read_answer(site, response, offer.pingback, removed=removed)
+        answer = not_fetched(error)
+    return dataclasses.replace(answer, protocol=chosen.protocol, endpoint=chosen.value, offers=offers)
 
 
-def _not_fetched(error: FetchError, *, endpoint: str | None = None) -> _Answer:
-    final = isinstance(error, AddressRefused)
-    return _Answer(
-        state=LinkState.refused if final else None,
-        failure=error.kind,
-        reason=f"{error.kind}: {error}",
-        endpoint=endpoint,
-        overloaded=isinstance(error, TooSlow),
-    )
-
-
-def _bad_status(
-    site: Site,
-    response: Response,
-    reason: str,
-    *,
-    failure: str = "",
-    endpoint: str | None = None,
-    text: str = "",
-) -> _Answer:
-    """What an answer means that is no success: 4xx is final, but for those that say "later"."""
-    final = 400 <= response.status < 500 and response.status not in _TRY_AGAIN_STATUSES
-    return _Answer(
-        state=LinkState.refused if final else None,
-        failure=failure or f"http_{response.status}",
-        reason=reason,
-        endpoint=endpoint,
-        status_code=response.status,
-        text=text,
-        retry_after=_retry_after(site, response),
-        overloaded=response.status in SLOW_STATUSES,
-        address=response.address,
-    )
-
-
-def _read_answer(site: Site, response: Response, endpoint: str, *, removed: bool) -> _Answer:
-    """Judge the answer of a pingback server (Pingback 1.0, section 3).
-
-    Whatever its number, a fault is a failure, but for 48: that we told it before is what we want.
-    A bare integer is the fault of a server that does not know how to raise one.
-    """
-    text = response.body.decode("utf-8", "replace")
-    if not 200 <= response.status < 300:
-        reason = f"The pingback server answers {response.status}."
-        return _bad_status(site, response, reason, endpoint=endpoint, text=text)
-    try:
-        value = xmlrpc.parse_response(response.body)
-        if isinstance(value, int) and not isinstance(value, bool):
-            raise xmlrpc.Fault(value, "")
-    except xmlrpc.Fault as fault:
-        return _faulted(site, response, fault, endpoint, removed=removed)
-    except xmlrpc.Malformed:
-        reason = "The answer is no XML-RPC."
-        return _bad_status(site, response, reason, failure="no_xmlrpc", endpoint=endpoint, text=text)
-    return _Answer(
-        state=LinkState.sent,
-        endpoint=endpoint,
-        status_code=response.status,
-        text=str(value),
-        address=response.address,
-    )
-
-
-def _faulted(site: Site, response: Response, fault: xmlrpc.Fault, endpoint: str, *, removed: bool) -> _Answer:
-    code = fault.code
-    denied = code == FaultCode.ACCESS_DENIED and "Retry-After" not in response.headers
-    state: LinkState | None = None
-    if code == FaultCode.ALREADY_REGISTERED or (removed and code in _HOPELESS_FAULTS):
-        state = LinkState.sent  # it knows the link, or has seen that there is none any more
-    elif code in _HOPELESS_FAULTS or denied:
-        state = LinkState.refused
-    return _Answer(
-        state=state,
-        failure="" if state is LinkState.sent else "fault",
-        reason="" if state is LinkState.sent else f"Fault {code}: {fault.message}",
-        endpoint=endpoint,
-        status_code=response.status,
-        fault_code=code if abs(code) <= _LARGEST_CODE else None,
-        text=fault.message,
-        retry_after=_retry_after(site, response),
-        overloaded=code in SLOW_STATUSES,  # WordPress lets its 429 through as a fault
-        address=response.address,
-    )
-
-
-def _retry_after(site: Site, response: Response) -> float | None:
-    return parse_retry_after(response.headers.get("Retry-After"), site.now())
-
-
-def _discover(site: Site, target: str, *, thorough: bool = False) -> tuple[Response, discovery.Offer]:
-    """Read as much of a page as it takes to know what it offers, or all that could matter."""
-    read = bytearray()
-
-    def offer(response: Response) -> discovery.Offer:
-        return discovery.discover(
-            response.url,
-            x_pingback=response.headers.get_all("X-Pingback"),
-            link=response.headers.get_all("Link"),
-            body=bytes(read),
-        )
-
-    def on_chunk(response: Response, chunk: bytes) -> bool:
-        if not chunk:
-            known = not thorough and offer(response).pingback is not None
-            return known or not 200 <= response.status < 300
-        read.extend(chunk)
-        return len(read) >= pingback.MAX_SEARCH_BYTES
-
-    response = site.fetch.get(
-        without_fragment(target),
-        headers={"Accept": "text/html, */*;q=0.1"},
-        max_body=pingback.MAX_SEARCH_BYTES + CHUNK,
-        on_chunk=on_chunk,
-    )
-    return response, offer(response)
-
-
-# --- explaining --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One step of a dry run: what was looked at, what stood there, what became of it."""
-
-    step: str
-    """``request``, ``redirect``, ``header``, ``element``, ``endpoint`` or ``verdict``."""
-    value: str
-    used: bool
-    reason: str
-
-    def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-
-def explain(site: Site, target: str) -> Sequence[Step]:
-    """Look how a page would be told, without telling it; one record for each step."""
-    steps: list[Step] = []
-    if site.settings.site.base_url is not None and not site.is_told(target):
-        steps.append(Step(step="verdict", value=target, used=False, reason="This is a page of our own."))
-        return steps
-    try:
-        response, offer = _discover(site, target, thorough=True)
-    except FetchError as error:
-        steps.append(Step(step="request", value=f"GET {target}", used=False, reason=f"{error.kind}: {error}"))
-        steps.append(Step(step="verdict", value=target, used=False, reason="The page cannot be read."))
-        return steps
-    for number, hop in enumerate(response.hops):
-        last = number == len(response.hops) - 1
-        kind = "request" if number == 0 else "redirect"
-        steps.append(
-            Step(step=kind, value=f"GET {hop.url}", used=last, reason=f"The answer is {hop.status}.")
-        )
-    steps.extend(
-        Step(step=found.kind, value=found.value, used=found.used, reason=found.reason)
-        for found in offer.findings
-    )
-    if not 200 <= response.status < 300:
-        reason = f"The page answers {response.status}."
-        steps.append(Step(step="verdict", value=target, used=False, reason=reason))
-    elif offer.pingback is None:
-        steps.append(Step(step="verdict", value=target, used=False, reason="The page offers no endpoint."))
-    else:
-        host = urlsplit(offer.pingback).hostname or ""
-        steps.append(
-            Step(step="endpoint", value=offer.pingback, used=True, reason=f"A pingback server at {host}.")
-        )
-        steps.append(Step(step="verdict", value=target, used=True, reason="It would be told by pingback."))
-    return steps
+def _choose(offer: Offer, notice: Notice) -> Finding | None:
+    once = notice.removed or notice.repeated
+    return next((one for one in offer.used if not (once and one.protocol == "trackback")), None)

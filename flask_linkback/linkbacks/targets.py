@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import weakref
 from collections.abc import Callable, Sequence
@@ -13,12 +14,14 @@ from urllib.parse import urlencode
 import sqlalchemy as sa
 from sqlalchemy.exc import NoResultFound
 from werkzeug.exceptions import NotFound
+from werkzeug.routing import BuildError
 
 from ..errors import ConfigError, UnknownTarget, did_you_mean
 from ..models import digest
 from ..site import Route, Site
+from .pages import absence_of
 
-__all__ = ["Located", "Target", "Targets", "key_of", "read"]
+__all__ = ["Located", "Target", "Targets", "current_route", "key_of", "read", "route_key"]
 
 View = str | Callable[..., Any]
 
@@ -119,8 +122,8 @@ class Targets:
             self._resolved[site] = (len(self._targets), resolved)
         return resolved
 
-    def locate(self, site: Site, route: Route) -> Located | None:
-        """Load the page behind a route; None when there is no such page.
+    def load(self, site: Site, route: Route) -> Located | None:
+        """Load the page behind a route, wherever it moved; None when there is no such page.
 
         `UnknownTarget` when the route accepts no linkbacks. What else the application's loader
         raises is the application's.
@@ -131,15 +134,18 @@ class Targets:
         try:
             obj = target.loader(**route.args)
         except (NotFound, NoResultFound):
-            return None
+            obj = None
         if obj is None:
             return None
         return Located(target=target, endpoint=route.endpoint, obj=obj, key=_key(target, route, obj))
 
     def locate_url(self, site: Site, url: str) -> Located | None:
-        """Load the page behind a URL; None for a foreign one and where there is no such page."""
-        route = site.match(url) if site.is_own(url) else None
-        return None if route is None else self.locate(site, route)
+        """Load the page behind a URL, where it moved the one at its new address.
+
+        None for a foreign URL, and where there is no such page or it is gone.
+        """
+        route = current_route(site, url) if site.is_own(url) else None
+        return None if route is None else self.load(site, route)
 
     def for_object(self, obj: Any) -> Target | None:
         """Return the target whose model an object is of."""
@@ -173,6 +179,31 @@ def _key(target: Target, route: Route, obj: Any) -> str:
     key = key_of(obj)
     if key is not None:
         return key
+    return route_key(route)
+
+
+def current_route(site: Site, url: str) -> Route | None:
+    """Return where a URL of ours leads, or its new address where it moved; None for a page that is gone.
+
+    The loader may still find what its page does not show any more.
+    """
+    route = site.match(url)
+    if site.settings.site.base_url is None:
+        return route
+    spellings = [site.public(url)]
+    if route is not None:
+        with contextlib.suppress(BuildError):  # a route that only the application's own converter can write
+            spellings.append(site.url_for(route.endpoint, **route.args))
+    absence = absence_of(site, spellings)
+    if absence is None:
+        return route
+    if absence.moved_to is None or absence_of(site, [absence.moved_to]) is not None:
+        return None
+    return site.match(absence.moved_to)
+
+
+def route_key(route: Route) -> str:
+    """Return the key of a page that nothing identifies but its address: ``"blog.post?slug=x"``."""
     args = urlencode(sorted((name, str(value)) for name, value in route.args.items()))
     return f"{route.endpoint}?{args}"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -17,18 +18,24 @@ from werkzeug.http import parse_options_header
 from .. import signals
 from ..errors import AddressRefused, FetchError, TooLarge, TooSlow
 from ..fetch import Response
-from ..models import Mention, MentionState, MentionStatus, without_fragment
+from ..models import Job, Mention, MentionState, MentionStatus, without_fragment
 from ..outbox import jobs
 from ..outbox.jobs import AttemptMade, Claim, Outcome
 from ..outbox.retry import SLOW_STATUSES, parse_retry_after
-from ..protocols.html import MAX_TITLE_CHARACTERS, Found, LinkScan
-from ..site import Site
-from .limits import fetch_slot, seconds_until_fetch
-from .moderation import first_status
-from .receiving import VERIFY, Received, Refusal, Refused
-from .text import storable
+from ..outbox.writers import Writers
+from ..protocols import microformats
+from ..protocols.html import HTML_TYPES, Found, LinkScan
+from ..protocols.microformats import Content, Reading
+from ..protocols.webmention import Scan, is_readable, scan_for
+from ..site import Route, Site
+from .avatars import owe_avatar
+from .contents import describe
+from .limits import Slot, fetch_slot, put_off
+from .moderation import decide, turn_away
+from .receiving import VERIFY, Received, Refusal, Refused, look
+from .targets import current_route
 
-__all__ = ["AT_ONCE_SECONDS", "HOLD_SECONDS", "verify", "verify_now"]
+__all__ = ["AT_ONCE_SECONDS", "HOLD_SECONDS", "give_up", "owe_rechecks", "verify", "verify_now"]
 
 logger = logging.getLogger("flask_linkback.linkbacks")
 
@@ -39,11 +46,16 @@ AT_ONCE_SECONDS: Final = 2.5
 HOLD_SECONDS: Final = 2 * AT_ONCE_SECONDS
 """How long the worker leaves a source to the request that looks at it."""
 MAX_CALLERS: Final = 10
-_READABLE: Final = frozenset(("", "text/html", "application/xhtml+xml"))
+GIVEN_UP: Final = "given_up"
+"""The reason of a mention whose source we did not manage to look at."""
+_GONE: Final = 410
 _TRY_AGAIN_STATUSES: Final = frozenset((408, 425, 429))
 
 
 # --- what waits --------------------------------------------------------------------------------------
+
+_WAITS: Final = sa.or_(Mention.state == MentionState.received, Mention.recheck.is_(True))
+"""Whether a mention waits for a look at its source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +65,10 @@ class _Waiting:
     source: str
     pages: Mapping[int, Hashable]
     """The page of ours that each mention, by its id, says the source links to."""
+    moved: Mapping[Hashable, Hashable]
+    """Where such a page is now, where that is elsewhere, and the page: a link to either counts."""
+    cited: frozenset[int]
+    """The mentions that need no ``<a href>``: webmentions have rules of their own for each media type."""
     servers: frozenset[str]
     """Host and port of the targets as they were sent."""
     callers: str
@@ -61,12 +77,15 @@ class _Waiting:
 
 def _waiting(site: Site, source_key: str) -> _Waiting | None:
     session = site.session
-    waits = sa.or_(Mention.state == MentionState.received, Mention.recheck.is_(True))
-    mentions = session.scalars(sa.select(Mention).where(Mention.source_key == source_key, waits)).all()
+    mentions = session.scalars(sa.select(Mention).where(Mention.source_key == source_key, _WAITS)).all()
+    pages = {each.id: _page(site, each.target) for each in mentions}
+    moves = ((_page_at(current_route(site, each.target)), pages[each.id]) for each in mentions)
     callers = list(dict.fromkeys(each.caller for each in mentions if each.caller))
     waiting = _Waiting(
         source=mentions[0].source if mentions else "",
-        pages={each.id: _page(site, each.target) for each in mentions},
+        pages=pages,
+        moved={now: page for now, page in moves if now not in (None, page)},
+        cited=frozenset(each.id for each in mentions if each.protocol == "webmention"),
         servers=frozenset(urlsplit(each.target).netloc.lower() for each in mentions),
         callers=", ".join(callers[:MAX_CALLERS]),
     )
@@ -78,9 +97,12 @@ def _page(site: Site, url: str) -> Hashable | None:
     """What a URL of ours leads to, however it is written; None for a foreign one."""
     if not site.is_own(url):
         return None
-    route = site.match(url)
+    return _page_at(site.match(url)) or without_fragment(url)
+
+
+def _page_at(route: Route | None) -> Hashable | None:
     if route is None:
-        return without_fragment(url)
+        return None
     return route.endpoint, tuple(sorted((name, repr(value)) for name, value in route.args.items()))
 
 
@@ -103,22 +125,28 @@ class _Trouble:
 
 @dataclass(frozen=True, kw_only=True)
 class _Look:
-    """What a look at a source showed: the pages of ours that it links to, or what was in the way."""
+    """What a look at a source showed: the links that mentions told of, or what was in the way."""
 
-    links: Mapping[Hashable, Found]
-    title: str | None
+    links: Mapping[int, Found]
+    """By the ids of their mentions."""
+    url: str
+    """Where the source is after redirects; "" where nothing was read."""
+    title: str
+    reading: Reading | None
+    """The page as a whole, where there are links in it."""
     trouble: _Trouble | None
     attempt: AttemptMade
 
 
 def _look_at(site: Site, waiting: _Waiting, *, timeout: float | None = None) -> _Look:
-    """Fetch a source and look for links to the wanted pages, reading no further than needed."""
+    """Fetch a source, look for links to the wanted pages, and read what it says about them."""
     started_at = site.now()
     reader = _Reader(site, waiting)
     headers = {"Accept": "text/html, application/xhtml+xml;q=0.9, */*;q=0.1"}
     if waiting.callers:
         headers["X-Pingback-Forwarded-For"] = waiting.callers
     response: Response | None = None
+    trouble: _Trouble | None = None
     reason = ""
     try:
         response = site.fetch.get(
@@ -128,16 +156,21 @@ def _look_at(site: Site, waiting: _Waiting, *, timeout: float | None = None) -> 
             on_chunk=reader.read,
             timeout=timeout,
         )
-        trouble = _trouble_of_answer(site, response)
+        trouble = _trouble_of_answer(site, response, reader)
     except FetchError as error:
-        reason = str(error)
-        trouble = _trouble_of_fetch(error)
+        if not reader.has_all:  # else the links were there before the end went missing
+            reason = str(error)
+            trouble = _trouble_of_fetch(error)
     # a page that was cut at its cap counts for the links before the cut
     readable = trouble is None or trouble.kind == TooLarge.kind
-    links, title = reader.close() if readable else ({}, None)
+    links = reader.close() if readable else {}
+    if reader.status == _GONE:
+        links, trouble = {}, _http_trouble(_GONE)
     return _Look(
         links=links,
-        title=title,
+        url=reader.url,
+        title=reader.title,
+        reading=reader.content() if links else None,
         trouble=trouble,
         attempt=AttemptMade(
             started_at=started_at,
@@ -152,46 +185,124 @@ def _look_at(site: Site, waiting: _Waiting, *, timeout: float | None = None) -> 
 
 
 class _Reader:
-    """Reads a source as it comes in; nothing of an answer that is no page."""
+    """Reads a source as it comes in; nothing of an answer that is no page.
+
+    For pingbacks and trackbacks it looks for ``<a href>`` in HTML, for webmentions by the rules of the
+    media type: the protocol by which a mention came decides. A page of HTML that has the links is read
+    on to its end, 1 MiB at most: an entry may end, and its author be named, far behind the link.
+    """
 
     def __init__(self, site: Site, waiting: _Waiting) -> None:
+        self.has_all = False
+        self.url = ""
         self._site = site
         self._waiting = waiting
-        self._wanted = set(waiting.pages.values())
         self._own_server = ""
-        self._scan: LinkScan | None = None
+        self._charset: str | None = None
+        self._scans: dict[bool, Scan] = {}
+        """By whether they are for webmentions."""
+        self._unfinished: list[Scan] = []
+        self._body: bytearray | None = None
+        """What is kept of a page, to be read as a whole."""
+
+    def reads(self, media_type: str) -> bool:
+        """Is there anything to be found in a source of this media type?"""
+        waiting = self._waiting
+        return media_type in HTML_TYPES or (bool(waiting.cited) and is_readable(media_type))
 
     def read(self, response: Response, chunk: bytes) -> bool:
         """Take a piece of the body; True when no more is wanted."""
-        if self._scan is None:
-            media_type, options = _content_type(response)
-            if not 200 <= response.status < 300 or media_type not in _READABLE:
-                return True
-            server = urlsplit(response.url).netloc.lower()
-            # another port of our host is another site, whose links to its own pages are none to ours
-            self._own_server = server if server not in self._waiting.servers else ""
-            self._scan = LinkScan(
-                self._key,
-                base_url=response.url,
+        if not self.url:
+            self._begin(response)
+        self._unfinished = [scan for scan in self._unfinished if not scan.feed(chunk)]
+        self.has_all = bool(self._scans) and not self._unfinished
+        if self._body is not None:
+            self._body += chunk[: microformats.MAX_BYTES - len(self._body)]
+            return self.has_all and len(self._body) == microformats.MAX_BYTES
+        return not self._unfinished
+
+    def _begin(self, response: Response) -> None:
+        self.url = response.url
+        media_type, options = _content_type(response)
+        if not 200 <= response.status < 300 or not self.reads(media_type):
+            return
+        self._charset = options.get("charset")
+        server = urlsplit(response.url).netloc.lower()
+        # another port of our host is another site, whose links to its own pages are none to ours
+        self._own_server = server if server not in self._waiting.servers else ""
+        for cited in (False, True):
+            pages = {
+                page for each, page in self._waiting.pages.items() if (each in self._waiting.cited) == cited
+            }
+            scan = self._scan(media_type, pages, cited=cited) if pages else None
+            if scan is not None:
+                self._scans[cited] = scan
+        self._unfinished = list(self._scans.values())
+        self._body = bytearray() if media_type in HTML_TYPES else None
+
+    def _scan(self, media_type: str, pages: Set[Hashable], *, cited: bool) -> Scan | None:
+        look_for = partial(self._key, pages)
+        if cited:
+            return scan_for(
+                media_type,
+                look_for,
+                base_url=self.url,
                 hosts=self._site.own_hosts,
                 excerpt_length=self._site.settings.linkbacks.excerpt_length,
-                charset=options.get("charset"),
-                stop_when=len(self._wanted),
+                charset=self._charset,
+                stop_when=len(pages),
             )
-        return self._scan.feed(chunk)
+        if media_type not in HTML_TYPES:
+            return None
+        return LinkScan(
+            look_for,
+            base_url=self.url,
+            hosts=self._site.own_hosts,
+            excerpt_length=self._site.settings.linkbacks.excerpt_length,
+            charset=self._charset,
+            stop_when=len(pages),
+        )
 
-    def _key(self, url: str) -> Hashable | None:
+    def _key(self, pages: Set[Hashable], url: str) -> Hashable | None:
         if self._own_server and urlsplit(url).netloc.lower() == self._own_server:
             return None
         page = _page(self._site, url)
-        return page if page in self._wanted else None
+        if page not in pages:
+            page = self._waiting.moved.get(page)
+        return page if page in pages else None
 
-    def close(self) -> tuple[Mapping[Hashable, Found], str | None]:
-        """Return the links and the title of what was read."""
-        if self._scan is None:
-            return {}, None
-        self._scan.close()
-        return self._scan.found, self._scan.title
+    def close(self) -> Mapping[int, Found]:
+        """Return the links of what was read, by the mentions that told of them."""
+        for scan in self._scans.values():
+            scan.close()
+        found = {cited: scan.found for cited, scan in self._scans.items()}
+        links = {
+            each: found.get(each in self._waiting.cited, {}).get(page)
+            for each, page in self._waiting.pages.items()
+        }
+        return {each: link for each, link in links.items() if link is not None}
+
+    @property
+    def title(self) -> str:
+        """What the page is called."""
+        return next((scan.title for scan in self._scans.values() if scan.title), "")
+
+    @property
+    def status(self) -> int | None:
+        """What the page says instead of its server, by ``<meta http-equiv="Status">``."""
+        return next((scan.status for scan in self._scans.values() if scan.status), None)
+
+    def content(self) -> Reading | None:
+        """Read the page as a whole; None for one that is no HTML."""
+        if self._body is None:
+            return None
+        return microformats.read(
+            bytes(self._body),
+            url=self.url,
+            wanted=partial(self._key, set(self._waiting.pages.values())),
+            now=self._site.now(),
+            charset=self._charset,
+        )
 
 
 def _content_type(response: Response) -> tuple[str, Mapping[str, str]]:
@@ -212,7 +323,7 @@ def _trouble_of_fetch(error: FetchError) -> _Trouble:
     return _Trouble(kind=error.kind, final=isinstance(error, AddressRefused), refusal=Refusal.no_such_source)
 
 
-def _trouble_of_answer(site: Site, response: Response) -> _Trouble | None:
+def _trouble_of_answer(site: Site, response: Response, reader: _Reader) -> _Trouble | None:
     """What an answer means that is no page; None for a page.
 
     410 means what it says. 404 and its like are no page (fault 16), though perhaps only today. 5xx is
@@ -220,16 +331,21 @@ def _trouble_of_answer(site: Site, response: Response) -> _Trouble | None:
     """
     status = response.status
     if 200 <= status < 300:
-        if _content_type(response)[0] in _READABLE:
+        if reader.reads(_content_type(response)[0]):
             return None
         return _Trouble(kind="not_html", final=True, refusal=Refusal.no_link)
+    retry_after = parse_retry_after(response.headers.get("Retry-After"), site.now())
+    return _http_trouble(status, retry_after=retry_after)
+
+
+def _http_trouble(status: int, *, retry_after: float | None = None) -> _Trouble:
     unavailable = status >= 500 or status in _TRY_AGAIN_STATUSES
     return _Trouble(
         kind=f"http_{status}",
-        final=status == 410,
+        final=status == _GONE,
         refusal=Refusal.source_unavailable if unavailable else Refusal.no_such_source,
         overloaded=status in SLOW_STATUSES,
-        retry_after=parse_retry_after(response.headers.get("Retry-After"), site.now()),
+        retry_after=retry_after,
     )
 
 
@@ -239,50 +355,53 @@ _Announcement = tuple[NamedSignal, Mention, dict[str, Any]]
 
 
 def _judge(
-    site: Site, pages: Mapping[int, Hashable], look: _Look, *, given_up: bool = False
+    site: Site, pages: Mapping[int, Hashable], look: _Look, slot: Slot, *, given_up: bool = False
 ) -> list[_Announcement]:
-    """Write what a look says about some mentions and commit; return what is to be announced.
+    """Write what a look says about some mentions, give its slot back, commit; return what is to be announced.
 
     Where we gave up, the next look at this source, whoever asks for it, judges again.
     """
     session = site.session
     # a write goes first: it locks the rows, on SQLite the database, against a moderator's decision
     session.execute(
-        sa.update(Mention).where(Mention.id.in_(pages)).values(checked_at=site.now(), recheck=given_up),
+        sa.update(Mention).where(Mention.id.in_(pages)).values(checked_at=site.now()),
         execution_options={"synchronize_session": False},
     )
     announcements: list[_Announcement] = []
-    mentions = sa.select(Mention).where(Mention.id.in_(pages)).order_by(Mention.id)
+    # one that was erased meanwhile, or whose page here was deleted, waits for nothing
+    mentions = sa.select(Mention).where(Mention.id.in_(pages), _WAITS).order_by(Mention.id)
     for mention in session.scalars(mentions).all():
-        found = look.links.get(pages[mention.id])
+        mention.recheck = given_up
+        found = look.links.get(mention.id)
         reason = look.trouble.kind if look.trouble else "no_link"
         if found is not None:
-            announcements += _verified(site, mention, found, look.title)
+            content = look.reading.about(pages[mention.id]) if look.reading is not None else Content()
+            announcements += _verified(site, mention, found, content, look)
         elif reason == TooLarge.kind and mention.state is MentionState.verified:
             mention.reason = reason  # its link may lie behind the cut: it stays
         else:
             announcements += _missing(mention, reason)
+    slot.give_back(session)
     session.commit()
     return announcements
 
 
-def _verified(site: Site, mention: Mention, found: Found, title: str | None) -> Iterator[_Announcement]:
-    said = (mention.title, mention.content)
+def _verified(
+    site: Site, mention: Mention, found: Found, content: Content, look: _Look
+) -> Iterator[_Announcement]:
     was_verified = mention.state is MentionState.verified
     mention.state = MentionState.verified
     mention.reason = ""
-    mention.title = storable(title or "Unknown title", MAX_TITLE_CHARACTERS)
-    mention.content = storable(found.excerpt, site.settings.linkbacks.excerpt_length)
     mention.verified_at = site.now()
+    changed = describe(site, mention, found, content, look.title)
     if not was_verified:
         yield signals.mention_verified, mention, {}
-    elif said != (mention.title, mention.content):
+    elif changed:
         yield signals.mention_updated, mention, {}
     if mention.status is MentionStatus.pending:
-        mention.status = first_status(site, mention)
-        if mention.status is not MentionStatus.pending:
-            decision = {"status": mention.status, "previous": MentionStatus.pending}
-            yield signals.mention_moderated, mention, decision
+        yield from decide(site, mention, look.url)
+    else:
+        owe_avatar(site, mention)
 
 
 def _missing(mention: Mention, reason: str) -> Iterator[_Announcement]:
@@ -293,12 +412,13 @@ def _missing(mention: Mention, reason: str) -> Iterator[_Announcement]:
         yield signals.mention_removed, mention, {"reason": reason}
 
 
-def _note_look(site: Site, mention_ids: Iterable[int]) -> None:
-    """Write down that a source was looked at in vain, and commit."""
+def _note_look(site: Site, mention_ids: Iterable[int], slot: Slot) -> None:
+    """Write down that a source was looked at in vain, give the slot of the look back, and commit."""
     site.session.execute(
         sa.update(Mention).where(Mention.id.in_(mention_ids)).values(checked_at=site.now()),
         execution_options={"synchronize_session": False},
     )
+    slot.give_back(site.session)
     site.session.commit()
 
 
@@ -314,40 +434,111 @@ def verify(site: Site, claim: Claim) -> Outcome:
     """Handle a job: look at a source and judge what waits for it."""
     source_key = claim.key or ""
     waiting = _waiting(site, source_key)
-    if waiting is None:
+    if waiting is None or turn_away(site, source_key, waiting.source):
         return jobs.done()
-    with fetch_slot(site, claim.host, source_key) as seconds:
-        if seconds:
-            _put_off(site, claim.host)
-            return jobs.later(seconds, "The source, or its host, was asked often enough for now.")
+    with fetch_slot(site, claim.host, source_key) as slot:
+        if slot.seconds:
+            put_off(site, VERIFY, claim.host)
+            return jobs.later(slot.seconds, "The source, or its host, was asked often enough for now.")
         look = _look_at(site, waiting)
-        if not jobs.is_ours(site.session, claim):
-            site.session.rollback()
-            return jobs.done(attempt=look.attempt)
         trouble = look.trouble
-        if trouble is not None and not trouble.final and not claim.is_last:
-            _note_look(site, waiting.pages)
-            interval = site.settings.linkbacks.source_interval_seconds
-            return jobs.again(
-                trouble.kind,
-                retry_after=max(interval, trouble.retry_after or 0.0) or None,
-                overloaded=trouble.overloaded,
-                attempt=look.attempt,
-            )
-        given_up = trouble is not None and not trouble.final
-        announcements = _judge(site, waiting.pages, look, given_up=given_up)
+        unclear = trouble is not None and not trouble.final
+
+        def write() -> list[_Announcement] | None:
+            if not jobs.is_ours(site.session, claim):
+                site.session.rollback()
+                return None
+            if unclear and not claim.is_last:
+                _note_look(site, waiting.pages, slot)
+                return []
+            return _judge(site, waiting.pages, look, slot, given_up=unclear)
+
+        announcements = site.get(Writers).record(site.engine, site.session, write)
+    if announcements is None:
+        return jobs.done(attempt=look.attempt)
     _announce(site, announcements)
-    end = jobs.dead if given_up else jobs.done
+    if trouble is not None and unclear and not claim.is_last:
+        interval = site.settings.linkbacks.source_interval_seconds
+        return jobs.again(
+            trouble.kind,
+            retry_after=max(interval, trouble.retry_after or 0.0) or None,
+            overloaded=trouble.overloaded,
+            attempt=look.attempt,
+        )
+    end = jobs.dead if unclear else jobs.done
     return end(trouble.kind if trouble else "", attempt=look.attempt)
 
 
-def _put_off(site: Site, host: str) -> None:
-    """Let all jobs wait that are due for a host which may not be asked now."""
-    with site.new_session() as session:
-        seconds = seconds_until_fetch(site, session, host)
-        if seconds > 0:
-            now = site.now()
-            jobs.put_off(session, kind=VERIFY, host=host, now=now, until=now + timedelta(seconds=seconds))
+def give_up(site: Site, job: Job, claim: Claim) -> None:
+    """End the wait of mentions for a look that died without judging them, unless another look is owed.
+
+    The next look at this source, whoever asks for it, judges them again. What is verified stays so: that it
+    was we who failed says nothing of the page.
+    """
+    session, source_key = site.session, job.key or ""
+
+    def write() -> list[_Announcement]:
+        announcements: list[_Announcement] = []
+        if not jobs.is_ours(session, claim) or jobs.is_owed(session, kind=VERIFY, key=source_key):
+            session.rollback()
+            return announcements
+        waiting = sa.select(Mention).where(Mention.source_key == source_key, _WAITS).with_for_update()
+        for mention in session.scalars(waiting.order_by(Mention.id)).all():
+            mention.checked_at = site.now()
+            mention.recheck = mention.state is not MentionState.verified
+            if mention.recheck:
+                announcements += _missing(mention, GIVEN_UP)
+        session.commit()
+        return announcements
+
+    _announce(site, site.get(Writers).record(site.engine, session, write))
+
+
+# --- again, unasked -----------------------------------------------------------------------------------
+
+RECHECKS_AT_A_TIME: Final = 500
+RECHECKS_SPREAD: Final = timedelta(hours=1)
+
+
+def owe_rechecks(site: Site) -> None:
+    """Owe a look at shown mentions whose source was not looked at for REVERIFY_DAYS: a chore.
+
+    They come one after the other until the next time. However many workers do this at once, the row
+    itself says to whom it fell.
+    """
+    settings = site.settings.linkbacks
+    if settings.reverify_days is None:
+        return
+    now = site.now()
+    shown = [MentionStatus.approved, *([MentionStatus.pending] if settings.show_unapproved else [])]
+    old = (
+        sa.select(Mention.id)
+        .where(
+            Mention.state == MentionState.verified,
+            Mention.checked_at < now - timedelta(days=settings.reverify_days),
+            Mention.status.in_(shown),
+            Mention.recheck.is_(False),
+        )
+        .order_by(Mention.checked_at)
+        .limit(RECHECKS_AT_A_TIME)
+    )
+    session = site.session
+    ids = session.scalars(old).all()
+    session.rollback()  # SQLite lets nobody write who read what was written over since
+    if not ids:
+        return
+    marked = sa.update(Mention).where(Mention.id.in_(ids), Mention.recheck.is_(False)).values(recheck=True)
+    with site.get(Writers).turn(site.engine):
+        rows = session.execute(
+            marked.returning(Mention.source, Mention.source_key, Mention.source_host),
+            execution_options={"synchronize_session": False},
+        ).all()
+        sources = {row.source_key: row for row in rows}
+        for number, row in enumerate(sources.values()):
+            due_at = now + number * RECHECKS_SPREAD / len(sources)
+            jobs.add_once(session, look(*row, due_at=due_at))
+        session.commit()
+    logger.info("Looking again at %d sources.", len(sources))
 
 
 # --- at once, in the request -------------------------------------------------------------------------
@@ -368,23 +559,24 @@ def verify_now(site: Site, received: Received) -> None:
         if waiting is None or received.mention_id not in waiting.pages:
             return
         mine = {received.mention_id: waiting.pages[received.mention_id]}
-        with fetch_slot(site, received.source_host, received.source_key) as seconds:
-            if seconds:
+        with fetch_slot(site, received.source_host, received.source_key) as slot:
+            if slot.seconds:
                 return
             timeout = min(AT_ONCE_SECONDS, site.settings.fetch.fetch_timeout)
             look = _look_at(site, waiting, timeout=timeout)
             refusal = look.trouble.refusal if look.trouble else Refusal.no_link
             announcements: list[_Announcement] = []
-            if look.trouble is None or look.trouble.final:
-                announcements = _judge(site, waiting.pages, look)
-            elif refusal is Refusal.source_unavailable:
-                _note_look(site, mine)
-            else:  # this caller is told so; for the others it is tried again
-                announcements = _judge(site, mine, look)
+            with site.get(Writers).turn(site.engine):
+                if look.trouble is None or look.trouble.final:
+                    announcements = _judge(site, waiting.pages, look, slot)
+                elif refusal is Refusal.source_unavailable:
+                    _note_look(site, mine, slot)
+                else:  # this caller is told so; for the others it is tried again
+                    announcements = _judge(site, mine, look, slot)
     finally:
         places.release()
     _announce(site, announcements)
-    if mine[received.mention_id] not in look.links:
+    if received.mention_id not in look.links:
         raise Refused(refusal)
 
 

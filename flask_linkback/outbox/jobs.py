@@ -23,6 +23,7 @@ from .retry import next_due
 
 __all__ = [
     "ADDED",
+    "BURY",
     "CHANNEL",
     "LEASE_SECONDS",
     "AttemptMade",
@@ -39,7 +40,10 @@ __all__ = [
     "clock",
     "dead",
     "done",
+    "hasten",
     "is_ours",
+    "is_owed",
+    "is_waiting",
     "later",
     "put_off",
     "reclaim",
@@ -51,11 +55,15 @@ __all__ = [
 CHANNEL: Final = "flask_linkback"
 """The PostgreSQL channel that wakes workers."""
 ADDED: Final = "flask_linkback.added"
-"""The mark in ``session.info`` of a transaction that made jobs due."""
+"""The mark in ``session.info`` of a transaction that added jobs: whether one of them is due soon."""
+BURY: Final = "bury_job"
+"""The kind of job that ends what a job left open which died without its handler."""
 LEASE_SECONDS: Final = 30.0
 """How long a claim holds without being renewed."""
 
 _job: Final = Job.__table__
+_SOON: Final = timedelta(seconds=10)
+"""Workers look by themselves more often than this: nobody need be woken for what is due later."""
 _BOTH_STATES: Final = sa.text("state IN ('pending', 'running')")
 """The condition of the partial index, letter by letter: without it SQLite does not use the index."""
 
@@ -126,7 +134,7 @@ def add(session: Session, jobs: Iterable[NewJob]) -> int:
         if rows:
             session.execute(_insert(session, at_once=at_once), rows)
     if due or scheduled:
-        _made_due(session)
+        _added(session, soon=bool(due) or min(row["due"] for row in scheduled) < now + _SOON)
     return len(due) + len(scheduled)
 
 
@@ -153,18 +161,26 @@ def _row(job: NewJob, now: datetime, state: JobState) -> dict[str, Any]:
     }
 
 
+_ROW: Final = (
+    *("kind", "state", "host", "key", "payload", "listener_id", "event_id"),
+    *("created_at", "attempts", "reason"),
+)
+
+
 def _insert(session: Session, *, at_once: bool) -> sa.Insert:
+    return sa.insert(_job).values(due_at=_due(_dialect(session), at_once=at_once))
+
+
+def _due(dialect: str, *, at_once: bool) -> sa.ColumnElement[datetime]:
     due: Any = sa.bindparam("due", type_=_job.c.due_at.type)
-    if at_once and _dialect(session) == "postgresql":
-        # the clock of this machine may be fast; what is due now must not wait for that
-        due = sa.func.least(due, sa.func.now())
-    return sa.insert(_job).values(due_at=due)
+    # the clock of this machine may be fast; what is due now must not wait for that
+    return sa.func.least(due, sa.func.now()) if at_once and dialect == "postgresql" else due
 
 
-def _made_due(session: Session) -> None:
-    """Let this transaction's commit wake the workers, those of other processes too."""
-    session.info[ADDED] = True
-    if _dialect(session) == "postgresql":
+def _added(session: Session, *, soon: bool = True) -> None:
+    """Let this transaction's commit wake the workers, those of other processes too, if jobs are due soon."""
+    session.info[ADDED] = soon or session.info.get(ADDED, False)
+    if soon and _dialect(session) == "postgresql":
         # sent with the commit, and not at all by a rollback
         session.execute(sa.select(sa.func.pg_notify(CHANNEL, ""))).close()
 
@@ -175,25 +191,55 @@ def add_once(session: Session, job: NewJob) -> bool:
     The waiting job is locked until the transaction ends, so that it starts after what the caller
     wrote is visible. Two callers at the same time may write one each: handlers bear a repeat.
     """
-    _take_write_lock(session)
+    now = current_site().now()
+    row = _row(job, now, JobState.pending)
+    about = {"about_key": job.key, "about_kind": job.kind}
+    soon = row["due"] < now + _SOON
+    insert = _insert_once(_dialect(session), at_once=row["due"] <= now)
+    written: bool = session.execute(insert, {**row, **about}).rowcount == 1  # type: ignore[attr-defined]
+    # where one waits, a worker that passed over the locked row is to look again
+    _added(session, soon=soon or not written)
+    return written
+
+
+def hasten(session: Session, *, kind: str, key: str, due_at: datetime) -> None:
+    """Let the jobs of this kind and key that wait for longer be due at this time."""
+    later = (_job.c.key == key, _job.c.state == JobState.pending, _job.c.kind == kind, _job.c.due_at > due_at)
+    session.execute(sa.update(_job).where(*later).values(due_at=due_at))
+    _added(session, soon=due_at < current_site().now() + _SOON)
+
+
+def is_waiting(session: Session, *, kind: str, key: str) -> bool:
+    """Does a job of this kind and key wait?"""
+    return _is_there(session, kind, key, JobState.pending)
+
+
+def is_owed(session: Session, *, kind: str, key: str) -> bool:
+    """Does a job of this kind and key wait, or run?"""
+    return _is_there(session, kind, key, JobState.pending, JobState.running)
+
+
+def _is_there(session: Session, kind: str, key: str, *states: JobState) -> bool:
+    here = (_job.c.key == key, _job.c.state.in_(states), _job.c.kind == kind)
+    return session.execute(sa.select(_job.c.id).where(*here).limit(1)).first() is not None
+
+
+@functools.cache
+def _insert_once(dialect: str, *, at_once: bool) -> sa.Insert:
     waiting = (
         sa.select(_job.c.id)
-        .where(_job.c.key == job.key, _job.c.state == JobState.pending, _job.c.kind == job.kind)
-        .limit(1)
+        .where(
+            _job.c.key == sa.bindparam("about_key"),
+            _job.c.state == JobState.pending,
+            _job.c.kind == sa.bindparam("about_kind"),
+        )
         # a row that a worker claims just now is passed over: it may have read what it needed already
         .with_for_update(read=True, skip_locked=True)
     )
-    if session.execute(waiting).first() is None:
-        add(session, [job])
-        return True
-    _made_due(session)  # a worker that passed over the locked row is to look again
-    return False
-
-
-def _take_write_lock(session: Session) -> None:
-    """On SQLite, become the one writer; elsewhere rows are locked one by one."""
-    if _dialect(session) == "sqlite":
-        session.execute(sa.update(_job).where(_job.c.id.is_(None)).values(reason=""))
+    columns = {name: _job.c[name] for name in _ROW}
+    values = [sa.bindparam(name, type_=column.type) for name, column in columns.items()]
+    row = sa.select(_due(dialect, at_once=at_once), *values).where(~sa.exists(waiting.subquery().select()))
+    return sa.insert(_job).from_select(["due_at", *columns], row).execution_options(preserve_rowcount=True)
 
 
 # --- outcomes ----------------------------------------------------------------------------------------
@@ -314,19 +360,21 @@ def turn(
     want: int = 0,
     lease_seconds: float = LEASE_SECONDS,
     without_hosts: Collection[str] = (),
+    burials: Collection[str] = (),
 ) -> Turn:
     """Settle what finished and claim up to ``want`` due jobs, in one transaction.
 
     What is settled must carry the token of its claim; a claim that was lost is left alone. Claimed
-    jobs are running until their lease ends. The session is committed.
+    jobs are running until their lease ends. Of the kinds of ``burials``, a job that dies since no attempt
+    is left, and not since its handler says so, is owed one. The session is committed.
     """
     try:
-        _settle(session, finished, now, schedule)
+        _settle(session, finished, now, schedule, burials)
     except (OperationalError, InterfaceError, PoolTimeout):
         raise  # the database is away or busy: all of it is tried again
     except Exception:  # drivers raise what they like at values that they cannot write
         session.rollback()
-        _settle_apart(session, finished, now, schedule)
+        _settle_apart(session, finished, now, schedule, burials)
     found = Turn()
     if want > 0:
         # an idle worker only reads; on SQLite it so takes no write lock
@@ -486,19 +534,40 @@ _SETTLE_DONE: Final = (
 _ADD_ATTEMPT: Final = sa.insert(Attempt.__table__)
 
 
-def _settle(session: Session, finished: Sequence[Finished], now: datetime, schedule: Sequence[float]) -> None:
+def _settle(
+    session: Session,
+    finished: Sequence[Finished],
+    now: datetime,
+    schedule: Sequence[float],
+    burials: Collection[str],
+) -> None:
     if not finished:
         return
-    attempts = [_attempt(each) for each in finished]
+    ours = finished
     if _settle_together(session, finished, now, schedule) != len(finished):
         # some claims were lost, or the driver does not count: one by one, to see which
         session.rollback()
-        rows = [_settled(each, now, schedule) for each in finished]
-        ours = [session.execute(_SETTLE, row).rowcount for row in rows]  # type: ignore[attr-defined]
-        attempts = [attempt for attempt, settled in zip(attempts, ours, strict=True) if settled]
-    seen = [attempt for attempt in attempts if attempt is not None]
+        rows = [(each, _settled(each, now, schedule)) for each in finished]
+        ours = [each for each, row in rows if session.execute(_SETTLE, row).rowcount]  # type: ignore[attr-defined]
+    seen = [attempt for each in ours if (attempt := _attempt(each)) is not None]
     if seen:
         session.execute(_ADD_ATTEMPT, seen)
+    # a handler that minds its last attempt says that the job is dead; this one raised
+    raised = (each for each in ours if each.outcome.verdict is Verdict.again and each.claim.is_last)
+    _owe_burials(session, [(each.claim.id, each.claim.kind) for each in raised], now, burials)
+
+
+def _owe_burials(
+    session: Session, dead: Iterable[tuple[int, str]], now: datetime, burials: Collection[str]
+) -> None:
+    """Owe the end of what dead jobs, by id and kind, left open."""
+    owed = [
+        _row(NewJob(kind=BURY, payload={"job_id": job_id}), now, JobState.pending)
+        for job_id, kind in dead
+        if kind in burials
+    ]
+    if owed:
+        session.execute(_insert(session, at_once=True), owed)
 
 
 def _settle_together(
@@ -522,12 +591,16 @@ def _settle_together(
 
 
 def _settle_apart(
-    session: Session, finished: Sequence[Finished], now: datetime, schedule: Sequence[float]
+    session: Session,
+    finished: Sequence[Finished],
+    now: datetime,
+    schedule: Sequence[float],
+    burials: Collection[str],
 ) -> None:
     """Settle each on its own, and without what cannot be written."""
     for each in finished:
         try:
-            _settle(session, [each], now, schedule)
+            _settle(session, [each], now, schedule, burials)
             session.commit()
         except (OperationalError, InterfaceError, PoolTimeout):
             raise
@@ -535,7 +608,7 @@ def _settle_apart(
             session.rollback()
             reason = f"{each.outcome.verdict.value}, but the rest cannot be written: {type(why).__name__}"
             bare = replace(each.outcome, reason=reason, seconds=None, attempt=None)
-            _settle(session, [replace(each, outcome=bare)], now, schedule)
+            _settle(session, [replace(each, outcome=bare)], now, schedule, burials)
             session.commit()
 
 
@@ -633,11 +706,11 @@ def renew(session: Session, claims: Iterable[Claim], until: datetime) -> list[Cl
     return ours
 
 
-def reclaim(session: Session, now: datetime, attempts_allowed: int) -> int:
+def reclaim(session: Session, now: datetime, attempts_allowed: int, *, burials: Collection[str] = ()) -> int:
     """Put jobs whose lease ended back among the due ones, commit, and return their number.
 
     A job whose worker never came back from the last allowed attempt is dead: it may be what kills
-    workers.
+    workers. Of the kinds of ``burials`` it is owed one.
     """
     expired = sa.select(_job.c.id).where(
         _job.c.state == sa.literal_column("'running'"), _BOTH_STATES, _job.c.due_at < now
@@ -650,8 +723,11 @@ def reclaim(session: Session, now: datetime, attempts_allowed: int) -> int:
         dead = {"state": JobState.dead, "token": None, "finished_at": now, "reason": reason}
         due = {"state": JobState.pending, "token": None, "due_at": now}
         for ids, values in ((last, dead), (expired, due)):
-            taken = session.execute(sa.update(_job).where(_locked(_dialect(session), ids)).values(values))
-            count += taken.rowcount  # type: ignore[attr-defined]
+            taken = sa.update(_job).where(_locked(_dialect(session), ids)).values(values)
+            rows = session.execute(taken.returning(_job.c.id, _job.c.kind)).all()
+            if values is dead:
+                _owe_burials(session, [(row.id, row.kind) for row in rows], now, burials)
+            count += len(rows)
     session.commit()
     return count
 
@@ -665,5 +741,5 @@ def replay(session: Session, job_id: int) -> bool:
     )
     if not result.rowcount:  # type: ignore[attr-defined]
         return False
-    _made_due(session)
+    _added(session)
     return True

@@ -11,33 +11,36 @@ import contextlib
 import logging
 import os
 import platform
+import sqlite3
 import threading
 import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 from .. import models
 from ..errors import ConfigError
 from ..site import Site, find_site
 from . import jobs
+from .chores import Timetable
 from .desk import Desk
 from .jobs import LEASE_SECONDS, Claim, Finished, Outcome, Verdict
 from .wakeup import Bell, in_memory, watcher_for
+from .writers import Writers
 
 __all__ = ["LEASE_SECONDS", "Runner", "Worker", "check_runner", "drain", "listen", "perform"]
 
 logger = logging.getLogger("flask_linkback.outbox")
 
-SETTLE_SECONDS: Final = 0.04
-"""How long a finished job waits for others to be settled with; with the transaction itself, 50 ms."""
+SETTLE_SECONDS: Final = 0.025
+"""How long a finished job waits for others to be settled with; with its turn to write, 50 ms at most."""
 CLAIM_AT_MOST: Final = 100
 POLL_SECONDS: Final = (1.0, 5.0)
 """How often due jobs are looked for unasked: after work, and when all is quiet."""
@@ -46,10 +49,16 @@ DRAIN_SECONDS: Final = 25.0
 _BEAT_SECONDS: Final = 10.0
 _AWAY_SECONDS: Final = 0.5
 """How long a worker waits before it tries again when the database is away or busy."""
+_BUSY_SECONDS: Final = 5.0
+"""How long a busy SQLite is asked for a turn."""
+_BUSY_TRY_MILLISECONDS: Final = 10
+"""How long it is waited for at a time: the longer SQLite waits, the more seldom it looks."""
 _FORK_SECONDS: Final = 1.0
 """How long a fork waits for the embedded worker to leave the database alone."""
 _COMPLAIN_SECONDS: Final = 1.0
 _SAME_COMPLAINT_SECONDS: Final = 60.0
+
+T = TypeVar("T")
 
 
 class Worker:
@@ -72,7 +81,9 @@ class Worker:
         self._site = weakref.ref(site, lambda _: self.stop())
         with site.context():
             self.engine = site.engine
+        self._writers = site.get(Writers)
         self._schedule = site.settings.outbox.retry_schedule
+        self._burials = site.burials
         self._lease_seconds = lease_seconds
         self.quiet = threading.Lock()
         """Held while the coordinator uses the database. Whoever forks takes it: a driver may have locks."""
@@ -179,6 +190,8 @@ class Worker:
             return None
         try:
             with self.quiet:
+                if site is not None and not self._stopping:
+                    site.get(Timetable).do(site)
                 claimed = self._settle_and_claim(site)
                 self._keep_alive(site)
             self._start_threads()
@@ -197,15 +210,16 @@ class Worker:
             self._claim_at = now + self._poll
             self._desk.refill = wanted = True
         room = 0 if self._stopping else self._desk.room(topping_up=bool(self._settling))
-        claim = wanted and room >= self.threads
+        claim = wanted and room >= self._desk.enough
         settle = bool(self._settling) and (now >= self._settle_at or self._desk.is_empty() or self._stopping)
         if not (claim or settle):
             return None
         want = min(room, CLAIM_AT_MOST) if wanted else 0
         without = self._desk.full_hosts() if want else []
-        with self._session() as session:
+
+        def settle_and_claim(session: Session) -> tuple[datetime, jobs.Turn]:
             moment = jobs.clock(session, site)
-            turn = jobs.turn(
+            return moment, jobs.turn(
                 session,
                 now=moment,
                 schedule=self._schedule,
@@ -213,7 +227,11 @@ class Worker:
                 want=want,
                 lease_seconds=self._lease_seconds,
                 without_hosts=without,
+                burials=self._burials,
             )
+
+        # what finished and is not written down would be done again after a kill: it goes first
+        moment, turn = self._transact(settle_and_claim, urgent=True)
         self._settling = []
         if not want:
             return None
@@ -229,6 +247,18 @@ class Worker:
         self._desk.put(turn.claims, until=now + self._lease_seconds)
         return claimed
 
+    def _transact(self, write: Callable[[Session], T], *, urgent: bool = False) -> T:
+        """Do a transaction in our turn; while another process writes to SQLite, ask more often than that."""
+        deadline = time.monotonic() + _BUSY_SECONDS
+        with self._writers.turn(self.engine, urgent=urgent), self._session() as session:
+            while True:
+                try:
+                    return write(session)
+                except OperationalError as error:
+                    if not _is_busy(error) or time.monotonic() > deadline:
+                        raise
+                    session.rollback()
+
     def _collect(self, now: float) -> None:
         finished = self._desk.collect()
         if finished and not self._settling:
@@ -239,7 +269,7 @@ class Worker:
             self.tally[Verdict.dead.value if given_up else each.outcome.verdict.value] += 1
 
     def _start_threads(self) -> None:
-        for number in range(len(self._threads), min(self.threads, len(self._desk.held()))):
+        for number in range(len(self._threads), self._desk.threads_wanted()):
             thread = threading.Thread(
                 target=_work, args=(self._desk, self._site), name=f"linkback-sender-{number}", daemon=True
             )
@@ -249,7 +279,7 @@ class Worker:
     def _seconds_to_wait(self) -> float:
         """Until the next thing that time alone makes due."""
         now = time.monotonic()
-        until = min(self._claim_at, self._beat_at)
+        until = min(self._claim_at, self._beat_at, self._desk.away_at())
         if self._settling:
             until = min(until, self._settle_at)
         if self._desk.held():
@@ -267,19 +297,23 @@ class Worker:
         renew, beat, reclaim = now >= self._renew_at, now >= self._beat_at, now >= self._reclaim_at
         if not (renew or beat or reclaim):
             return
-        with self._session() as session:
-            moment = jobs.clock(session, site)
-            if renew:
-                ours = jobs.renew(session, held, moment + timedelta(seconds=self._lease_seconds))
-                self._desk.keep(ours, of=held, until=now + self._lease_seconds)
-                self._renew_at = now + self._lease_seconds / 3
-            if beat:
-                self._beat(session, moment)
-                self._beat_at = now + _BEAT_SECONDS
-            if reclaim:
-                if jobs.reclaim(session, moment, len(self._schedule)):
-                    self._claim_at = 0.0
-                self._reclaim_at = now + min(POLL_SECONDS[0], self._lease_seconds / 6)
+        if renew:
+            ours = self._transact(lambda session: jobs.renew(session, held, self._lease_end(session, site)))
+            self._desk.keep(ours, of=held, until=now + self._lease_seconds)
+            self._renew_at = now + self._lease_seconds / 3
+        if beat:
+            self._transact(lambda session: self._beat(session, jobs.clock(session, site)))
+            self._beat_at = now + _BEAT_SECONDS
+        if reclaim:
+            if self._transact(lambda session: self._reclaim(session, jobs.clock(session, site))):
+                self._claim_at = 0.0
+            self._reclaim_at = now + min(POLL_SECONDS[1], self._lease_seconds / 6)
+
+    def _reclaim(self, session: Session, now: datetime) -> int:
+        return jobs.reclaim(session, now, len(self._schedule), burials=self._burials)
+
+    def _lease_end(self, session: Session, site: Site | None) -> datetime:
+        return jobs.clock(session, site) + timedelta(seconds=self._lease_seconds)
 
     def _beat(self, session: Session, now: datetime) -> None:
         table = models.Worker.__table__
@@ -299,10 +333,12 @@ class Worker:
         session.commit()
 
     def _say_goodbye(self) -> None:
+        def leave(session: Session) -> None:
+            session.execute(sa.delete(models.Worker).where(models.Worker.name == self.name))
+            session.commit()
+
         try:
-            with self._session() as session:
-                session.execute(sa.delete(models.Worker).where(models.Worker.name == self.name))
-                session.commit()
+            self._transact(leave)
         except SQLAlchemyError as error:
             self._complain(error)
 
@@ -321,14 +357,23 @@ class Worker:
             logger.error("The outbox cannot go on.", exc_info=error)
 
 
+def _is_busy(error: OperationalError) -> bool:
+    """Did SQLite say that somebody else writes just now?"""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return isinstance(code, int) and code & 0xFF == sqlite3.SQLITE_BUSY
+
+
 class _Line:
     """A connection beside the pool; it has the settings and events of its engine."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self.connection = engine.connect()
         # detached, it is not known any more
-        self._driver_connection: Any = self.connection.connection.driver_connection
+        driver_connection: Any = self.connection.connection.driver_connection
+        self._driver_connection = driver_connection
         self.connection.detach()
+        if engine.dialect.name == "sqlite":
+            driver_connection.execute(f"PRAGMA busy_timeout = {_BUSY_TRY_MILLISECONDS}")
 
     def close(self) -> None:
         self.connection.invalidate()  # or close() would roll back first, on a connection that may be lost
@@ -394,10 +439,11 @@ def _warn_of_uncommitted(site: Site, claim: Claim) -> None:
 def drain(site: Site, *, once_each: bool = False, limit: int = 10_000) -> int:
     """Do due jobs in this thread, one after the other, until none is due; return how many were done.
 
-    ``once_each`` ends it at the first job that is due a second time.
+    ``once_each`` ends it at the first job that is due a second time. Chores that are due come first.
     """
     with site.context():
         engine = site.engine
+    site.get(Timetable).do(site)
     seen: set[int] = set()
     finished: list[Finished] = []
     count = 0
@@ -410,6 +456,7 @@ def drain(site: Site, *, once_each: bool = False, limit: int = 10_000) -> int:
                 finished=finished,
                 want=1 if count < limit else 0,
                 lease_seconds=10 * LEASE_SECONDS,  # nobody renews it
+                burials=site.burials,
             )
         finished = []
         for claim in turn.claims:
@@ -473,14 +520,14 @@ class Runner:
         finally:
             self._taken = False
 
-    def wake(self, site: Site) -> None:
-        """Jobs were committed in this process."""
-        if self._taken:
+    def wake(self, site: Site, *, soon: bool = True) -> None:
+        """Jobs were committed in this process; some of them are due soon, or none."""
+        if soon:
             self._bell.ring()
+        if self._taken:
             return
         match site.settings.outbox.runner:
             case "thread":
-                self._bell.ring()
                 # the flask command says so to the whole process; 'flask run' begins with a request
                 if os.environ.get("FLASK_RUN_FROM_CLI") != "true":
                     self.ensure_alive(site)
@@ -488,17 +535,19 @@ class Runner:
                 self._run_inline(site)
 
     def ensure_alive(self, site: Site) -> None:
-        """Start the embedded worker unless it lives or must not."""
+        """Start the embedded worker unless it lives or must not; leave a parent's connections alone."""
         if self._thread is not None and self._thread.is_alive():
             return
+        if self._forked:
+            with self._lock:
+                if self._forked:
+                    site.engine.dispose(close=False)
+                self._forked = False
         if self._taken or site.settings.outbox.runner != "thread" or not _may_start_thread(site):
             return
         with self._lock:
             if self._thread is not None and self._thread.is_alive():
                 return
-            if self._forked:
-                site.engine.dispose(close=False)
-                self._forked = False
             self._worker = Worker(site, runner="thread", bell=self._bell)
             self._thread = threading.Thread(target=self._worker.run, name="linkback-worker", daemon=True)
             self._thread.start()
@@ -572,8 +621,8 @@ def _do_orm_execute(state: ORMExecuteState) -> None:
 
 
 def _after_commit(session: Session) -> None:
-    if not session.in_nested_transaction() and session.info.pop(jobs.ADDED, False):
-        session.info[_WAKE] = True
+    if not session.in_nested_transaction() and jobs.ADDED in session.info:
+        session.info[_WAKE] = session.info.pop(jobs.ADDED)
 
 
 def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
@@ -581,10 +630,11 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
         return
     session.info.pop(_WROTE, None)
     session.info.pop(jobs.ADDED, None)
-    if session.info.pop(_WAKE, False):
+    soon = session.info.pop(_WAKE, None)
+    if soon is not None:
         site = find_site()
         if site is not None:
-            site.get(Runner).wake(site)
+            site.get(Runner).wake(site, soon=soon)
 
 
 _EVENTS: Final[Mapping[str, Callable[..., None]]] = {

@@ -1,23 +1,54 @@
-"""HTML: the links, the title and the words round a link of a page that comes in chunks.
+"""HTML: the links, the title, the words round a link and single elements of a page that comes in chunks.
 
 A page has a hundred thousand tags and one link to us, so two share the work. ``_Cutter`` only knows where it
 is (in a tag, a comment, a script ...) and cuts the page between tags; ``_Reader``, an lxml parser, is shown
 the head and those pieces in which a wanted host is named at all. Both follow "Tokenization" of the HTML
 standard; the tests hold them against each other.
+
+`parse` shows a page to those who want all of its tags, `text_of` makes plain text of a piece of it.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 from urllib.parse import urljoin, urlsplit
 
 from lxml import etree
 
-__all__ = ["MAX_LINKS", "MAX_TITLE_CHARACTERS", "Found", "LinkScan", "outgoing_links"]
+from .text import paragraphs, plain
+
+__all__ = [
+    "CITING",
+    "COMMENT",
+    "HTML_TYPES",
+    "MAX_DEPTH",
+    "MAX_LINKS",
+    "MAX_TITLE_CHARACTERS",
+    "MAX_URL_CHARACTERS",
+    "NOT_SHOWN",
+    "SEPARATORS",
+    "Element",
+    "ElementScan",
+    "Found",
+    "LinkScan",
+    "Links",
+    "TooDeep",
+    "Utf8",
+    "absolute",
+    "codec_of",
+    "outgoing_links",
+    "parse",
+    "safe_url",
+    "text_and_excerpt",
+    "text_of",
+]
+
+HTML_TYPES: Final = frozenset(("", "text/html", "application/xhtml+xml"))
+"""The media types that are read as HTML; an answer that says none is taken for a page."""
 
 MAX_TITLE_CHARACTERS: Final = 300
 MAX_LINKS: Final = 1000
@@ -61,7 +92,7 @@ _MARKS: Final = (
 )
 
 
-class _Utf8:
+class Utf8:
     """Makes UTF-8 of a page's bytes. The order of the Encoding standard: mark, HTTP, the page itself."""
 
     def __init__(self, charset: str | None) -> None:
@@ -84,7 +115,7 @@ class _Utf8:
         for mark, name in _MARKS:
             if first.startswith(mark):
                 return self._use(name, first[len(mark) :])
-        known = _codec(self._charset) if self._charset else None
+        known = codec_of(self._charset) if self._charset else None
         if known is None:
             known = _declared(first)
         if known is None:
@@ -97,7 +128,8 @@ class _Utf8:
         return first
 
 
-def _codec(label: str) -> str | None:
+def codec_of(label: str) -> str | None:
+    """Return what Python calls the encoding of the web that a label names; None for any other."""
     try:
         return _CODECS.get(codecs.lookup(label.strip().strip("\"'")).name)
     except (LookupError, ValueError):
@@ -106,7 +138,7 @@ def _codec(label: str) -> str | None:
 
 def _declared(first: bytes) -> str | None:
     match = _DECLARED.search(first, 0, _SNIFFED_BYTES)
-    name = _codec(match[1].decode("ascii", "replace")) if match is not None else None
+    name = codec_of(match[1].decode("ascii", "replace")) if match is not None else None
     # What could be read as ASCII is no UTF-16, whatever it says.
     return "utf-8" if name is not None and name.startswith("utf-16") else name
 
@@ -288,10 +320,9 @@ _BITE_BYTES: Final = 2048
 # much white space among them
 _SPARE: Final = 8
 
-_NOT_SHOWN: Final = frozenset(
+NOT_SHOWN: Final = frozenset(
     (
         *(
-            "head",
             "iframe",
             "noembed",
             "noframes",
@@ -338,17 +369,19 @@ _BLOCKS: Final = frozenset(
         *("summary", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul"),
     ),
 )
-_SEPARATORS: Final = frozenset((*_BLOCKS, "br", "hr", "img", "option"))
-# Control characters except white space, and what turns the direction of the text that follows
-_UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]",
-)
+SEPARATORS: Final = frozenset((*_BLOCKS, "br", "hr", "img", "option"))
 _SPACE = re.compile(r"\s+")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 # What need not be taken apart
 _USUAL_URL = re.compile(r"https?://[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?:[/?#][!-~]*)?")
 _ROOTED = re.compile(r"/(?:[a-zA-Z0-9_~-][!-.0-~]*(?:/[a-zA-Z0-9_~-][!-.0-~]*)*/?)?")
 _LINE_BREAKS: Final = dict.fromkeys(map(ord, "\t\n\r"))
+# What may stand in a head (HTML, "The in head insertion mode"), and before what of that lxml begins a body
+_LATER_IN_HEAD: Final = frozenset(("basefont", "bgsound", "noscript", "template"))
+_IN_HEAD: Final = _LATER_IN_HEAD | {"base", "link", "meta", "script", "style", "title"}
+_ESCAPES: Final = {ord(character): f"%{ord(character):02X}" for character in ' "<>`'}
+# Names in any script, but no credentials and nothing percent-encoded
+_SERVER = re.compile(r"(?:[\w-]+(?:\.[\w-]+)*\.?|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -361,7 +394,7 @@ class Found:
     excerpt: str
 
 
-class _TooDeep(Exception):
+class TooDeep(Exception):
     """So many elements are open that libxml2 would search among them for too long.
 
     It looks for the start of each end tag among all open elements: half a MiB of ``<b>`` and as much of
@@ -369,22 +402,22 @@ class _TooDeep(Exception):
     """
 
 
-class _Links:
+class Links:
     """Makes absolute URLs of hrefs and asks, about once for each, whether it is wanted."""
 
     def __init__(self, wanted: Callable[[str], Hashable | None], base_url: str) -> None:
         self.base_url = base_url
-        self._origin = (_absolute(base_url, "/") or "").removesuffix("/")
+        self._origin = (absolute(base_url, "/") or "").removesuffix("/")
         self._wanted = wanted
         self._based = False
         self._seen: dict[str, tuple[str, Hashable] | None] = {}
 
     def rebase(self, href: str) -> None:
         """Take the first <base href> of the page."""
-        url = _absolute(self.base_url, href)
-        if url is not None and not self._based:
+        url = None if self._based else absolute(self.base_url, href)
+        if url is not None:
             self.base_url = url
-            self._origin = (_absolute(url, "/") or "").removesuffix("/")
+            self._origin = (absolute(url, "/") or "").removesuffix("/")
             self._based = True
             self._seen.clear()
 
@@ -398,14 +431,15 @@ class _Links:
             url = (
                 self._origin + href
                 if self._origin and _ROOTED.fullmatch(href)
-                else _absolute(self.base_url, href)
+                else absolute(self.base_url, href)
             )
             key = None if url is None else self._wanted(url)
             self._seen[href] = None if url is None or key is None else (url, key)
         return self._seen[href]
 
 
-def _absolute(base_url: str, href: str) -> str | None:
+def absolute(base_url: str, href: str) -> str | None:
+    """Return the http or https URL that an href stands for, None when it is none ("URL" standard, 4.4)."""
     if _USUAL_URL.fullmatch(href):
         return href
     href = href.strip("\t\n\f\r ").translate(_LINE_BREAKS)
@@ -421,15 +455,40 @@ def _absolute(base_url: str, href: str) -> str | None:
         return None
 
 
+def safe_url(base_url: str, href: str) -> str:
+    """Return an absolute URL that may be stored and shown, or "".
+
+    It is http or https, of sane length, without credentials, and without characters that are not seen or
+    that could end an attribute somewhere: a blank, a quote, an angle bracket are percent-encoded.
+    """
+    url = (absolute(base_url, href) or "") if len(href) <= MAX_URL_CHARACTERS else ""
+    url = url.translate(_ESCAPES)
+    if len(url) > MAX_URL_CHARACTERS or not url.isprintable() or "\\" in url or "\ufffd" in url:
+        return ""
+    try:
+        parts = urlsplit(url)
+        return url if _SERVER.fullmatch(parts.netloc) and parts.port != 0 else ""
+    except ValueError:  # a port of more than 65535
+        return ""
+
+
 class _Pending:
     """A link whose block has not ended yet."""
 
     def __init__(
-        self, *, key: Hashable, url: str, rels: tuple[str, ...], before: str, cut: bool, block: int
+        self,
+        *,
+        key: Hashable,
+        url: str,
+        rels: tuple[str, ...],
+        before: str,
+        cut: bool,
+        block: int,
+        empty: bool,
     ) -> None:
         self.key = key
         self.block = block
-        self.open = True
+        self.open = not empty
         self._url = url
         self._rels = rels
         self._before = before
@@ -451,19 +510,33 @@ class _Pending:
 
     def found(self, limit: int, *, complete: bool) -> Found:
         """Return the link with all that is known of its surroundings."""
-        parts = (
-            _UNPRINTABLE.sub("", text) for text in (self._before, "".join(self._inside), "".join(self._after))
+        text, excerpt = text_and_excerpt(
+            self._before,
+            "".join(self._inside),
+            "".join(self._after),
+            limit,
+            cut=self._cut,
+            complete=complete,
         )
-        before, inside, after = _SPACE.sub(" ", "\0".join(parts)).split("\0")
-        before = before.lstrip()
-        if not before or before.endswith(" "):
-            inside = inside.lstrip()
-        if not before + inside or (before + inside).endswith(" "):
-            after = after.lstrip()
-        excerpt = _window(
-            "…" + before if self._cut else before, inside, after if complete else after + "…", limit
-        )
-        return Found(url=self._url, rels=self._rels, text=inside.strip(), excerpt=excerpt)
+        return Found(url=self._url, rels=self._rels, text=text, excerpt=excerpt)
+
+
+def text_and_excerpt(
+    before: str, inside: str, after: str, limit: int, *, cut: bool, complete: bool
+) -> tuple[str, str]:
+    """Return what a link says and what is said round it, each as one line.
+
+    ``cut`` and not ``complete`` say that there was more before and after it.
+    """
+    parts = (plain(text) for text in (before, inside, after))
+    before, inside, after = _SPACE.sub(" ", "\0".join(parts)).split("\0")
+    before = before.lstrip()
+    if not before or before.endswith(" "):
+        inside = inside.lstrip()
+    if not before + inside or (before + inside).endswith(" "):
+        after = after.lstrip()
+    excerpt = _window("…" + before if cut else before, inside, after if complete else after + "…", limit)
+    return inside.strip(), excerpt
 
 
 def _window(before: str, inside: str, after: str, limit: int) -> str:
@@ -484,12 +557,14 @@ def _window(before: str, inside: str, after: str, limit: int) -> str:
 class _Reader:
     """The target of an lxml parser that begins somewhere between two tags of a page."""
 
-    def __init__(self, scan: LinkScan, links: _Links, templates: int) -> None:
+    def __init__(self, scan: LinkScan, links: Links, templates: int) -> None:
         self.pending: list[_Pending] = []
         self.depth = 0
         self.body = False
+        self._body_is_new = False  # nothing came since it began but what belongs in a head
         self._scan = scan
         self._links = links
+        self._citing = scan.citing
         self._limit = scan.excerpt_length
         self._keep = scan.excerpt_length * _SPARE
         self._templates = 0
@@ -506,10 +581,8 @@ class _Reader:
         self._parser.feed(b"<template>" * min(templates, MAX_DEPTH // 2))
 
     def feed(self, piece: bytes) -> None:
-        """Read on; ``_TooDeep`` when too many elements are open."""
-        # In small bites: after an exception libxml2 goes on to the end of what it was given.
-        for start in range(0, len(piece), _BITE_BYTES):
-            self._parser.feed(piece[start : start + _BITE_BYTES])
+        """Read on; ``TooDeep`` when too many elements are open."""
+        _bites(self._parser, piece)
 
     def finish(self) -> None:
         """Read what the parser still holds back and settle what is pending."""
@@ -525,18 +598,21 @@ class _Reader:
         """Called by lxml."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise _TooDeep
+            raise TooDeep
+        if self._body_is_new and not self._templates:
+            self._doubt_body(tag)
         if tag == "a":
             if self.pending:
                 self._end_of_link()  # they do not nest
             if "href" in attributes and not self._templates:
                 self._link(attributes["href"], attributes.get("rel", ""))
-        elif tag in _SEPARATORS:
+        elif tag in SEPARATORS:
             self.data(" ")
             if tag in _BLOCKS:
                 self._blocks.append(self._length)
-                self.body = self.body or tag == "body"
-        elif tag in _NOT_SHOWN:
+                if tag == "body" and not self.body:
+                    self.body = self._body_is_new = True
+        elif tag in NOT_SHOWN:
             self._hidden += 1
             self._templates += tag == "template"
             self._svgs += tag == "svg"
@@ -544,6 +620,20 @@ class _Reader:
                 self._title = ""
         elif tag == "base" and "href" in attributes and not self._templates:
             self._scan.rebase(attributes["href"])
+        elif tag == "meta" and not self.body and not self._templates:
+            self._scan.meta(attributes)
+        if self._citing and tag in self._citing and not self._templates:
+            self._cite(self._citing[tag], attributes)
+
+    def _doubt_body(self, tag: str) -> None:
+        """See whether the body that began was one of lxml's own, before what still belongs in the head.
+
+        In a page without ``<head>``, lxml takes the elements for the body's that HTML 4 did not have there.
+        """
+        if tag in _LATER_IN_HEAD:
+            self.body = False
+        elif self.body or tag not in _IN_HEAD:
+            self.body, self._body_is_new = True, False
 
     def end(self, tag: str) -> None:
         """Called by lxml, once for each start."""
@@ -551,13 +641,13 @@ class _Reader:
         if tag == "a":
             if self.pending:
                 self._end_of_link()
-        elif tag in _SEPARATORS:
+        elif tag in SEPARATORS:
             if tag in _BLOCKS:
                 if self.pending:
                     self.settle(complete=True, block=len(self._blocks))
                 self._blocks.pop()
             self.data(" ")
-        elif tag in _NOT_SHOWN:
+        elif tag in NOT_SHOWN:
             self._hidden -= 1
             self._templates -= tag == "template"
             self._svgs -= tag == "svg"
@@ -571,6 +661,8 @@ class _Reader:
             if self._title is not None and len(self._title) < MAX_TITLE_CHARACTERS * _SPARE:
                 self._title += data[: MAX_TITLE_CHARACTERS * _SPARE]
             return
+        if self._body_is_new and not data.isspace():
+            self.body, self._body_is_new = True, False
         self._text.append(data)
         self._length += len(data)
         if self._length > self._enough:
@@ -596,9 +688,15 @@ class _Reader:
         for one in self.pending:
             one.open = False
 
-    def _link(self, href: str, rel: str) -> None:
+    def _cite(self, names: Collection[str], attributes: Mapping[str, str]) -> None:
+        """Take the URLs of an element that is a link without words of its own."""
+        for name in names:
+            if name in attributes:
+                self._link(attributes[name], attributes.get("rel", ""), empty=True)
+
+    def _link(self, href: str, rel: str, *, empty: bool = False) -> None:
         rels = tuple(dict.fromkeys(rel.lower().split()))
-        if self._scan.without_rel in rels:
+        if not self._scan.without_rels.isdisjoint(rels):
             return
         answer = self._links.look_up(href)
         if answer is None:
@@ -620,12 +718,13 @@ class _Reader:
                 before=text[max(0, len(text) - before) :],
                 cut=before > len(text),
                 block=len(self._blocks),
+                empty=empty,
             ),
         )
 
 
 def _collapsed(text: str) -> str:
-    return _SPACE.sub(" ", _UNPRINTABLE.sub("", text)).strip()
+    return _SPACE.sub(" ", plain(text)).strip()
 
 
 # --- the scan ---------------------------------------------------------------------------------------------
@@ -633,7 +732,17 @@ def _collapsed(text: str) -> str:
 # A host may be written with character references
 _ENCODED = re.compile(rb"&(?:#|period;|hyphen;|dash;)")
 _ENCODED_HREF = re.compile(rb"href\s{0,9}=[^>]{0,99}?&(?:#|period;|hyphen;|dash;)")
+_ENCODED_URL = re.compile(rb"(?:href|src|cite|data|poster)\s{0,9}=[^>]{0,99}?&(?:#|period;|hyphen;|dash;)")
+_STATUS = re.compile(r"\s*([1-5][0-9]{2})(?![0-9])")
 _RESTART_DEPTH: Final = 64
+CITING: Final[Mapping[str, Collection[str]]] = {
+    **dict.fromkeys(("area", "link"), ("href",)),
+    **dict.fromkeys(("audio", "embed", "iframe", "img", "source", "track"), ("src",)),
+    **dict.fromkeys(("blockquote", "del", "ins", "q"), ("cite",)),
+    "object": ("data",),
+    "video": ("src", "poster"),
+}
+"""The elements beside ``<a href>`` that point to another page or show it, and the attributes that name it."""
 _LINGER_BYTES: Final = 1024
 
 
@@ -644,7 +753,9 @@ class LinkScan:
     key the first ``<a href>`` is found: no image, no text, nothing in a comment, script, textarea, template.
     ``hosts``, in lower case, are all that a wanted URL can have: what names none of them is skipped quickly.
     ``stop_when`` so many are found (and the head is read) ``feed`` asks for no more; None reads all. Links
-    with the rel ``without_rel`` are passed over.
+    with one of the rels ``without_rels`` are passed over. ``citing`` says which attributes of which other
+    elements are links too. ``status`` is the number that the head says instead of the server, by
+    ``<meta http-equiv="Status" content="410 Gone">``.
     """
 
     def __init__(
@@ -656,17 +767,21 @@ class LinkScan:
         excerpt_length: int = 200,
         charset: str | None = None,
         stop_when: int | None = 1,
-        without_rel: str = "",
+        without_rels: Collection[str] = (),
+        citing: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self.title: str | None = None
+        self.status: int | None = None
         self.found: dict[Hashable, Found] = {}
         self.excerpt_length = max(0, excerpt_length)
-        self.without_rel = without_rel
+        self.without_rels = frozenset(without_rels)
+        self.citing = citing or {}
         self._hosts = hosts
         self._stop_when = stop_when
-        self._links = _Links(wanted, base_url)
+        self._links = Links(wanted, base_url)
         self._needles = _needles(hosts, base_url)
-        self._utf8 = _Utf8(charset)
+        self._encoded = _ENCODED_URL if self.citing else _ENCODED_HREF
+        self._utf8 = Utf8(charset)
         self._cutter = _Cutter()
         self._reader: _Reader | None = None
         self._buffer = b""
@@ -698,6 +813,12 @@ class LinkScan:
         self._links.rebase(href)
         self._needles = _needles(self._hosts, self._links.base_url)
 
+    def meta(self, attributes: Mapping[str, str]) -> None:
+        """Called by the reader for <meta> before the body; behind the head it does not know where it is."""
+        if self._in_head and self.status is None and attributes.get("http-equiv", "").lower() == "status":
+            status = _STATUS.match(attributes.get("content", ""))
+            self.status = int(status[1]) if status is not None else None
+
     def _done(self) -> bool:
         return self._stop_when is not None and len(self.found) >= self._stop_when and not self._in_head
 
@@ -718,7 +839,7 @@ class LinkScan:
             piece = self._before + piece
         try:
             reader.feed(piece)
-        except _TooDeep:
+        except TooDeep:
             reader.settle(complete=False)
             self._reader, self._before = None, b""
             return
@@ -734,7 +855,7 @@ class LinkScan:
         self._reader = None
         try:
             reader.finish()
-        except _TooDeep:
+        except TooDeep:
             reader.settle(complete=False)
 
     def _interesting(self, piece: bytes) -> bool:
@@ -742,7 +863,7 @@ class LinkScan:
             return True
         lower = piece.lower()
         return any(needle in lower for needle in self._needles) or (
-            _ENCODED.search(lower) is not None and _ENCODED_HREF.search(lower) is not None
+            _ENCODED.search(lower) is not None and self._encoded.search(lower) is not None
         )
 
 
@@ -758,6 +879,103 @@ def _needles(hosts: Collection[str] | None, base_url: str) -> tuple[bytes, ...] 
     return tuple(host.lower().encode() for host in hosts)
 
 
+# --- single elements --------------------------------------------------------------------------------------
+
+Element: TypeAlias = "tuple[str, Mapping[str, str]]"
+COMMENT: Final = "!--"
+_SIP_BYTES: Final = 512
+_ENCODED_REL = re.compile(rb"rel\s{0,9}=[^>]{0,99}?&#")
+
+
+class _Collector:
+    """The target of an lxml parser that begins somewhere between two tags and keeps start tags."""
+
+    def __init__(self, templates: int) -> None:
+        self.elements: list[Element] = []
+        self._templates = 0
+        self._depth = 0
+        self._parser = etree.HTMLParser(
+            target=cast(Any, self), encoding="utf-8", no_network=True, huge_tree=False
+        )
+        self._parser.feed(b"<template>" * min(templates, MAX_DEPTH // 2))
+
+    def read(self, piece: bytes) -> list[Element]:
+        """Return the elements of a piece; where too many are open in it, those before that."""
+        try:
+            for start in range(0, len(piece), _BITE_BYTES):
+                self._parser.feed(piece[start : start + _BITE_BYTES])
+            self._parser.close()
+        except TooDeep:
+            pass
+        return self.elements
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """Called by lxml."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise TooDeep
+        self._templates += tag == "template"
+        if attributes and not self._templates:
+            self.elements.append((tag, attributes))
+
+    def end(self, tag: str) -> None:
+        """Called by lxml, once for each start."""
+        self._depth -= 1
+        self._templates -= tag == "template"
+
+    def comment(self, text: str) -> None:
+        """Called by lxml."""
+        if not self._templates:
+            self.elements.append((COMMENT, {COMMENT: text}))
+
+    def close(self) -> None:
+        """Called by lxml."""
+
+
+class ElementScan:
+    """Tells the elements with attributes and the comments of a page, in their order, near certain words.
+
+    What says none of ``words``, in lower case, has no ``<base>`` and no rel with a character reference is
+    skipped quickly. A comment comes as the tag ``COMMENT`` with its text as the only attribute; the middle of
+    one that is longer than 32 KiB is lost. Nothing within a script, textarea or template is told.
+    """
+
+    def __init__(self, words: Collection[str], *, charset: str | None = None) -> None:
+        self._needles = (b"<base", *(word.encode() for word in words))
+        self._utf8 = Utf8(charset)
+        self._cutter = _Cutter()
+        self._buffer = b""
+        self._near_start = CHUNK_BYTES
+
+    def feed(self, chunk: bytes) -> Iterator[Element]:
+        """Take bytes of the page, yield elements; who has seen enough may leave it at that, and the scan."""
+        data, position = self._buffer + self._utf8.feed(chunk), 0
+        # What is wanted often stands near the start
+        while len(data) - position >= (size := _SIP_BYTES if self._near_start > 0 else CHUNK_BYTES):
+            self._near_start -= size
+            position += size
+            yield from self._piece(data[position - size : position])
+        self._buffer = data[position:]
+
+    def close(self) -> Iterator[Element]:
+        """Say that this was the last of the page, yield the elements that are left."""
+        yield from self._piece(self._buffer + self._utf8.feed(b"", final=True))
+        yield from self._read(self._cutter.close(), self._cutter.templates)
+
+    def _piece(self, data: bytes) -> Iterator[Element]:
+        templates = self._cutter.templates
+        yield from self._read(self._cutter.feed(data), templates)
+
+    def _read(self, piece: bytes, templates: int) -> Sequence[Element]:
+        lower = piece.lower()
+        if any(needle in lower for needle in self._needles) or _ENCODED_REL.search(lower) is not None:
+            return _Collector(templates).read(piece)
+        return ()
+
+
+# --- all links --------------------------------------------------------------------------------------------
+
+
 def outgoing_links(html: bytes | str, base_url: str) -> list[str]:
     """Return the distinct http and https URLs that a page links to by ``<a href>``, in its order.
 
@@ -771,7 +989,7 @@ def outgoing_links(html: bytes | str, base_url: str) -> list[str]:
         excerpt_length=0,
         charset=_charset(html),
         stop_when=None,
-        without_rel="ugc",
+        without_rels=("ugc",),
     )
     data = html if isinstance(html, bytes) else html.encode("utf-8", "replace")
     for start in range(0, len(data), CHUNK_BYTES):
@@ -784,3 +1002,86 @@ def outgoing_links(html: bytes | str, base_url: str) -> list[str]:
 
 def _charset(html: bytes | str) -> str | None:
     return None if isinstance(html, bytes) else "utf-8"
+
+
+# --- all of a page ----------------------------------------------------------------------------------------
+
+
+def parse(body: bytes | str, target: Any, *, charset: str | None = None) -> None:
+    """Show all of a page to the target of an lxml parser, which ends it by raising `TooDeep`. Never raises.
+
+    The target has to do so at `MAX_DEPTH` open elements. What has no end within 32 KiB comes shortened.
+    """
+    data = body if isinstance(body, bytes) else body.encode("utf-8", "replace")
+    utf8 = Utf8(_charset(body) or charset)
+    text = utf8.feed(data) + utf8.feed(b"", final=True)
+    if not text:
+        return  # lxml takes it for an error
+    cutter = _Cutter()
+    parser = etree.HTMLParser(target=target, encoding="utf-8", no_network=True, huge_tree=False)
+    try:
+        for start in range(0, len(text), CHUNK_BYTES):
+            _bites(parser, cutter.feed(text[start : start + CHUNK_BYTES]))
+        _bites(parser, cutter.close())
+        parser.close()
+    except TooDeep:
+        return
+
+
+def _bites(parser: Any, piece: bytes) -> None:
+    # In small bites: after an exception libxml2 goes on to the end of what it was given.
+    for start in range(0, len(piece), _BITE_BYTES):
+        parser.feed(piece[start : start + _BITE_BYTES])
+
+
+def text_of(markup: bytes | str, limit: int) -> str:
+    """Return what a piece of HTML says, as plain text: a line for each paragraph, the alt text of images.
+
+    At most so many characters; nothing of scripts, styles and what else is not shown.
+    """
+    text = _Text(limit * _SPARE)
+    parse(markup, text)
+    return paragraphs("".join(text.parts), limit)
+
+
+class _Text:
+    """The target of a parser that keeps the text: all white space is blanks but the ends of lines."""
+
+    def __init__(self, limit: int) -> None:
+        self.parts: list[str] = []
+        self._left = limit
+        self._depth = 0
+        self._hidden = 0
+        self._preformatted = 0
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """Called by lxml."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH or self._left <= 0:
+            raise TooDeep
+        self._hidden += tag in NOT_SHOWN
+        self._preformatted += tag == "pre"
+        if tag == "img":
+            self._add(_SPACE.sub(" ", attributes.get("alt", "")))
+        elif tag in SEPARATORS:
+            self._add("\n")
+
+    def end(self, tag: str) -> None:
+        """Called by lxml, once for each start."""
+        self._depth -= 1
+        self._hidden -= tag in NOT_SHOWN
+        self._preformatted -= tag == "pre"
+        if tag in _BLOCKS:
+            self._add("\n")
+
+    def data(self, data: str) -> None:
+        """Called by lxml."""
+        self._add(data if self._preformatted else _SPACE.sub(" ", data))
+
+    def close(self) -> None:
+        """Called by lxml."""
+
+    def _add(self, text: str) -> None:
+        if not self._hidden and self._left > 0:
+            self.parts.append(text[: self._left])
+            self._left -= len(text)

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
-from xml.sax.saxutils import escape
 
 from lxml import etree
+
+from . import xml
+from .xml import MAX_BODY_BYTES, Malformed
 
 __all__ = [
     "APPLICATION_ERROR",
@@ -43,18 +45,15 @@ WRONG_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 APPLICATION_ERROR: Final = -32500
 
-MAX_BODY_BYTES: Final = 64 * 1024
 MAX_PARAMS: Final = 32
 MAX_VALUES: Final = 1000
 MAX_DEPTH: Final = 16
 MAX_METHOD_CHARACTERS: Final = 100
 MAX_FAULT_CHARACTERS: Final = 500
 
-_DECLARATION: Final = b'<?xml version="1.0" encoding="utf-8"?>\n'
 _METHOD = re.compile(r"[A-Za-z0-9_.:/]+")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _DOUBLE = re.compile(r"[+-]?(?:[0-9]{1,64}(?:\.[0-9]{0,64})?|\.[0-9]{1,64})(?:[eE][+-]?[0-9]{1,3})?")
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BITS = {"int": 31, "i4": 31, "i8": 63}
 
 
@@ -74,10 +73,6 @@ class Fault(Exception):
         return f"{self.code}: {self.message}"
 
 
-class Malformed(ValueError):
-    """What came back is no XML-RPC answer."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """One method call."""
@@ -94,7 +89,7 @@ def parse_call(body: bytes) -> Call:
     many or too deep values are -32602.
     """
     try:
-        root = _parse(body)
+        root = xml.parse(body)
     except Malformed as error:
         raise Fault(NOT_WELL_FORMED, str(error)) from None
     try:
@@ -123,7 +118,7 @@ def parse_response(body: bytes) -> Value:
 
     XML-RPC specification, "Response format". ``nil`` is tolerated, and so is a fault code in a string.
     """
-    root = _parse(body)
+    root = xml.parse(body)
     if root.tag != "methodResponse" or len(root) != 1:
         raise Malformed("No methodResponse with one part.")
     budget = _Budget()
@@ -165,30 +160,6 @@ class _Budget:
         self.values -= 1
         if self.values < 0 or depth > MAX_DEPTH:
             raise _TooMuch("Too many or too deeply nested values.")
-
-
-def _parse(body: bytes) -> etree._Element:
-    if len(body) > MAX_BODY_BYTES:
-        raise Malformed("The document is too large.")
-    # An own parser each time: etree's default one can be changed by anybody. Never say collect_ids=False:
-    # it makes libxml2 load the DTD that a document names.
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        huge_tree=False,
-        recover=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
-    try:
-        root = etree.fromstring(body.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n"), parser)
-    except (etree.LxmlError, ValueError, LookupError):
-        raise Malformed("The document is not well formed XML.") from None
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise Malformed("A DOCTYPE is not allowed.")
-    return root
 
 
 def _call_parts(root: etree._Element) -> tuple[str, list[etree._Element]]:
@@ -290,13 +261,8 @@ def _fault(value: Value) -> Fault:
 # --- writing ------------------------------------------------------------------------------------------
 
 
-def _document(xml: str) -> bytes:
-    return _DECLARATION + xml.encode()
-
-
-def _text(text: str) -> str:
-    # A bare carriage return would come back as a line feed (XML 1.0, section 2.11).
-    return escape(_NOT_XML.sub("", text), {"\r": "&#13;"})
+def _document(content: str) -> bytes:
+    return xml.DECLARATION + content.encode()
 
 
 def _dump(value: Value) -> str:
@@ -305,7 +271,7 @@ def _dump(value: Value) -> str:
 
 def _dump_typed(value: Value) -> str:
     if isinstance(value, str):
-        return f"<string>{_text(value)}</string>"
+        return f"<string>{xml.escaped(value)}</string>"
     if isinstance(value, bool):
         return f"<boolean>{int(value)}</boolean>"
     if isinstance(value, int):
@@ -322,7 +288,7 @@ def _dump_typed(value: Value) -> str:
         return f"<array><data>{''.join(_dump(item) for item in value)}</data></array>"
     if isinstance(value, dict):
         members = "".join(
-            f"<member><name>{_text(name)}</name>{_dump(item)}</member>" for name, item in value.items()
+            f"<member><name>{xml.escaped(name)}</name>{_dump(item)}</member>" for name, item in value.items()
         )
         return f"<struct>{members}</struct>"
     raise TypeError(f"XML-RPC has no type for {value!r}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -23,7 +24,7 @@ from werkzeug.wrappers import Response
 from flask_linkback import Linkback, fetch
 from flask_linkback.cli import doctor
 from flask_linkback.cli.doctor import CHECKS, Case, Finding, Mark, check
-from flask_linkback.models import Base, Job, JobState, Secret, Subscription, SubscriptionState
+from flask_linkback.models import Base, Block, Job, JobState, Secret, Subscription, SubscriptionState
 from flask_linkback.models import Worker as WorkerRow
 from flask_linkback.outbox import jobs
 from flask_linkback.protocols import xmlrpc
@@ -175,7 +176,7 @@ def test_doctor_changes_nothing(blogs: Callable[..., Blog], database_url: str, r
         blog.db.session.commit()
 
     assert found(blog, "advertised", "/post/one")[0] == "ok"
-    assert visits == ["POST", "GET", "HEAD"]
+    assert visits == ["POST", "GET", "HEAD", "POST", "GET"]
     with blog.app.app_context():
         assert blog.db.session.scalars(sa.select(blog.Post.title)).one() == "0"
         assert blog.db.session.scalars(sa.select(Job.state)).all() == [JobState.pending]  # of the post
@@ -199,7 +200,7 @@ def test_what_other_threads_commit_meanwhile_stays(blog: Blog) -> None:
     numbers = iter(range(10))
     assert found(blog, "csrf")[0] == "ok"
     with blog.app.app_context():
-        assert blog.db.session.scalars(sa.select(blog.Post.slug)).all() == ["from-0"]
+        assert blog.db.session.scalars(sa.select(blog.Post.slug)).all() == ["from-0", "from-1"]
 
 
 def test_pages_are_asked_for_as_by_a_stranger(blog: Blog) -> None:
@@ -212,7 +213,8 @@ def test_pages_are_asked_for_as_by_a_stranger(blog: Blog) -> None:
         g.mine = True
 
     assert found(blog, "csrf")[0] == "ok"
-    assert seen == [("https://blog.example/linkback/pingback", None, None)]
+    doors = [f"https://blog.example/linkback/{protocol}" for protocol in ("pingback", "webmention")]
+    assert seen == [(door, None, None) for door in doors]
 
 
 def test_a_site_below_a_path_is_asked_there(blogs: Callable[..., Blog], sqlite_url: str) -> None:
@@ -640,6 +642,59 @@ def test_csrf_where_nothing_is_received(bare: Bare) -> None:
     assert found(bare(BASE_URL=None), "csrf")[0] == "warning"
 
 
+# --- webmention and trackback ------------------------------------------------------------------------
+
+
+def test_webmention_that_is_answered_and_said(blog: Blog) -> None:
+    url = "https://blog.example/linkback/webmention"
+    assert found(blog, "webmention") == ("ok", f"A webmention is answered at {url}.", "")
+    with blog.app.app_context():
+        blog.add("one")
+    page = blog.url("one")
+    told = f"A webmention is answered at {url}, and {page} says so."
+    assert found(blog, "webmention", page) == ("ok", told, "")
+
+
+def test_webmention_that_the_application_stops(bare: Bare) -> None:
+    blog = bare()
+    blog.app.before_request(lambda: ("No.", 403) if request.method == "POST" else None)
+    mark, what, _ = found(blog, "webmention")
+    assert mark == "failure"
+    assert "answered 403 by something else" in what
+
+
+def test_webmention_that_no_page_says(blog: Blog) -> None:
+    with blog.app.app_context():
+        blog.add("one")
+
+    @blog.app.after_request
+    def without(response: Response) -> Response:
+        response.headers.pop("Link", None)
+        return response
+
+    # after_request functions run in the order opposite to that of their registration
+    functions = blog.app.after_request_funcs[None]
+    functions.insert(0, functions.pop())
+    mark, what, _ = found(blog, "webmention", blog.url("one"))
+    assert (mark, what) == (
+        "failure",
+        f"GET {blog.url('one')} has no Link header with https://blog.example/linkback/webmention.",
+    )
+
+
+@pytest.mark.parametrize("protocol", ["webmention", "trackback"])
+def test_protocol_that_is_not_received(bare: Bare, protocol: str) -> None:
+    assert found(bare(PROTOCOLS="pingback"), protocol)[0] == "ok"
+    mark, what, _ = found(bare(PROTOCOLS=protocol, blueprints=()), protocol)
+    assert (mark, what) == ("warning", f"The {protocol} endpoint is not mounted.")
+    assert found(bare(PROTOCOLS=protocol, BASE_URL=None), protocol)[0] == "warning"
+
+
+def test_trackback_that_is_answered(bare: Bare) -> None:
+    told = "A trackback is answered at https://blog.example/linkback/trackback/."
+    assert found(bare(PROTOCOLS="trackback"), "trackback") == ("ok", told, "")
+
+
 # --- advertised --------------------------------------------------------------------------------------
 
 
@@ -805,3 +860,88 @@ def test_loopback_that_is_connected_to_after_all(bare: Bare, monkeypatch: pytest
         "failure",
         "The site connected to 127.0.0.1: The server does not take the connection.",
     )
+
+
+# --- moderation --------------------------------------------------------------------------------------
+
+
+def test_blocks_in_force_are_counted(bare: Bare) -> None:
+    blog = bare()
+    assert found(blog, "blocks") == ("ok", "Nothing is blocked.", "")
+    run(blog, "block", "add", "a.example", "b.example")
+    run(blog, "block", "add", "casino", "--kind", "regex", "--list", "words")
+    assert found(blog, "blocks") == ("ok", "3 blocks on 2 lists: manual, words.", "")
+
+
+def test_blocks_that_expired_are_a_warning(bare: Bare) -> None:
+    blog = bare()
+    run(blog, "block", "add", "a.example", "b.example", "--list", "shared", "--expires", "1")
+    run(blog, "block", "add", "c.example")
+    now = blog.site.now()
+    blog.site.now = lambda: now + timedelta(days=2)  # type: ignore[method-assign]
+    mark, what, advice = found(blog, "blocks")
+    assert (mark, what) == ("warning", "Blocks have expired and keep nobody out: shared (2).")
+    assert "block remove --list NAME --all" in advice
+
+
+def test_patterns_without_re2_are_a_failure(bare: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
+    blog = bare()
+    run(blog, "block", "add", "casino", "viagra", "--kind", "regex")
+    run(blog, "block", "add", "old", "--kind", "regex", "--expires", "1")
+    monkeypatch.setitem(sys.modules, "re2", None)
+    mark, what, _ = found(blog, "blocks")
+    assert mark == "failure"
+    assert what == (
+        "3 blocked patterns without effect: A block by regex needs: pip install 'flask-linkback[fast]'"
+    )
+    now = blog.site.now()
+    blog.site.now = lambda: now + timedelta(days=2)  # type: ignore[method-assign]
+    assert found(blog, "blocks")[1].startswith("2 blocked patterns")
+
+
+def test_a_pattern_that_re2_does_not_take_is_a_failure(bare: Bare) -> None:
+    blog = bare()
+    run(blog, "block", "add", "casino", "--kind", "regex")
+    with blog.app.app_context():
+        blog.db.session.execute(sa.update(Block).values(value="("))
+        blog.db.session.commit()
+    mark, what, advice = found(blog, "blocks")
+    assert (mark, what) == ("failure", "1 blocked pattern without effect: '(' is no pattern: missing ): (")
+    assert "RE2" in advice
+
+
+def test_spam_checks_are_named(bare: Bare) -> None:
+    blog = bare(AUTO_APPROVE=True)
+
+    def akismet(mention: Any) -> str:
+        return "unsure"
+
+    mark, what, advice = found(blog, "spam")
+    assert (mark, what) == (
+        "warning",
+        "Everything that is verified is shown at once, and nobody looks for spam.",
+    )
+    assert "@linkback.spam_check" in advice
+    blog.linkback.spam_check(akismet)
+    assert found(blog, "spam") == ("ok", "Spam is looked for by akismet.", "")
+
+
+def test_without_a_spam_check_strangers_wait(bare: Bare) -> None:
+    mark, what, _ = found(bare(), "spam")
+    assert (mark, what[:14]) == ("ok", "No spam check:")
+
+
+def test_it_says_whether_microformats_are_read(bare: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
+    blog = bare()
+    mark, what, _ = found(blog, "microformats")
+    assert (mark, what[:19]) == ("ok", "mf2py is installed:")
+    monkeypatch.setitem(sys.modules, "mf2py", None)
+    mark, what, advice = found(blog, "microformats")
+    assert (mark, what[:23]) == ("warning", "mf2py is not installed:")
+    assert "flask-linkback[mf2]" in advice
+
+
+def test_who_lacks_keys_is_told_of_the_extra(bare: Bare) -> None:
+    mark, _, advice = found(bare(), "secrets")
+    assert mark == "warning"
+    assert "flask-linkback[crypto]" in advice

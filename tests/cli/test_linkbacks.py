@@ -38,12 +38,16 @@ from tests.neighbours import Neighbour, no_threads_left
 
 def test_mentions_come_newest_first(blog: Blog) -> None:
     old = add_mention(blog, received_at=datetime(2026, 1, 1, tzinfo=UTC), title="Old")
-    new = add_mention(blog, received_at=datetime(2026, 1, 2, tzinfo=UTC), title="New")
+    new = add_mention(
+        blog, received_at=datetime(2026, 1, 2, tzinfo=UTC), title="New", protocol="webmention", type="reply"
+    )
     ran = run(blog, "mentions")
     assert ran.status == 0
     assert [line.split() for line in ran.lines] == [
         [
             str(new),
+            "webmention",
+            "reply",
             "verified",
             "pending",
             "https://other.example/1",
@@ -53,6 +57,8 @@ def test_mentions_come_newest_first(blog: Blog) -> None:
         ],
         [
             str(old),
+            "pingback",
+            "mention",
             "verified",
             "pending",
             "https://other.example/1",
@@ -79,9 +85,12 @@ def test_a_mention_as_json_says_all(blog: Blog) -> None:
             "state": "verified",
             "status": "pending",
             "reason": "",
+            "type": "mention",
             "source": "https://other.example/1",
             "target": "https://blog.example/post/one",
             "target_key": "Post:1",
+            "author_name": "",
+            "author_url": "",
             "title": "T",
             "content": "C",
             "received_at": "2026-01-01T00:00:00+00:00",
@@ -92,11 +101,17 @@ def test_a_mention_as_json_says_all(blog: Blog) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--state", "gone"), ("--status", "spam"), ("--protocol", "webmention")],
+    [("--state", "gone"), ("--status", "spam"), ("--protocol", "webmention"), ("--host", "bad.example")],
 )
 def test_mentions_are_filtered(blog: Blog, option: str, value: str) -> None:
     add_mention(blog)
-    wanted = add_mention(blog, state=MentionState.gone, status=MentionStatus.spam, protocol="webmention")
+    wanted = add_mention(
+        blog,
+        state=MentionState.gone,
+        status=MentionStatus.spam,
+        protocol="webmention",
+        source_host="bad.example",
+    )
     assert [each["id"] for each in run(blog, "mentions", option, value, "--json").json] == [wanted]
 
 
@@ -147,15 +162,58 @@ def test_moderate_decides_about_several(blog: Blog) -> None:
     with blog.app.app_context():
         audits = blog.db.session.scalars(sa.select(Audit).order_by(Audit.object_key)).all()
         assert [(each.who, each.object_key) for each in audits] == [
-            (getpass.getuser(), f"mention:{first}"),
-            (getpass.getuser(), f"mention:{second}"),
+            (f"cli:{getpass.getuser()}", f"mention:{first}"),
+            (f"cli:{getpass.getuser()}", f"mention:{second}"),
         ]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--host", "Bad.example:8080"], [1, 2]),
+        (["--host", "https-is-no-host.example"], []),
+        (["--from", "spam"], [3]),
+        (["--from", "pending", "--host", "bad.example"], [1, 2]),
+        (["--state", "gone"], [4]),
+        (["--from", "pending", "--state", "gone"], [4]),
+        (["--target", "/post/two"], [4]),
+    ],
+)
+def test_moderate_chooses(
+    blogs: Callable[..., Blog], database_url: str, options: list[str], expected: list[int]
+) -> None:
+    blog = blogs(database_url)
+    add_mention(blog, source_host="bad.example")
+    add_mention(blog, author_url="HTTPS://bad.example")
+    add_mention(blog, status=MentionStatus.spam, author_url="https://bad.example.org/")
+    add_mention(blog, state=MentionState.gone, target=blog.url("two"))
+    before = statuses(blog)
+    ran = run(blog, "moderate", *options, "rejected", "--dry-run", "--json")
+    assert [(each["id"], each["changed"]) for each in ran.json] == [(each, False) for each in expected]
+    would = [line for line in run(blog, "moderate", *options, "rejected", "--dry-run").lines if expected]
+    assert all(line.startswith("Would change ") for line in would)
+    assert statuses(blog) == before
+    ran = run(blog, "moderate", *options, "rejected")
+    assert ran.status == 0
+    assert len(ran.lines) == max(1, len(expected))
+    assert [each for each, status in statuses(blog).items() if status == "rejected"] == expected
+    found = run(blog, "mentions", "--status", "rejected", "--json").json
+    assert sorted(each["id"] for each in found) == expected
+
+
+@pytest.mark.parametrize(
+    "args", [["approved"], ["1", "--host", "bad.example", "approved"], ["--host", "[", "spam"]]
+)
+def test_moderate_wants_to_know_which(blog: Blog, args: list[str]) -> None:
+    add_mention(blog)
+    assert run(blog, "moderate", *args).status == 1
+    assert set(statuses(blog).values()) == {MentionStatus.pending}
 
 
 def test_moderate_tells_programs(blog: Blog) -> None:
     mention = add_mention(blog)
     assert run(blog, "moderate", str(mention), "spam", "--json").json == [
-        {"id": mention, "before": "pending", "status": "spam"}
+        {"id": mention, "before": "pending", "status": "spam", "changed": True}
     ]
 
 
@@ -181,7 +239,7 @@ def test_moderate_names_a_user_without_a_name(blog: Blog, monkeypatch: pytest.Mo
     monkeypatch.setattr(getpass, "getuser", nobody)
     run(blog, "moderate", str(add_mention(blog)), "spam")
     with blog.app.app_context():
-        assert blog.db.session.scalar(sa.select(Audit.who)).startswith("uid ")
+        assert blog.db.session.scalar(sa.select(Audit.who)).startswith("cli:uid ")
 
 
 # --- send --------------------------------------------------------------------------------------------
@@ -208,7 +266,7 @@ def test_send_tells_these_targets_now(blogs: Callable[..., Blog], database_url: 
         assert (ran.status, ran.stderr) == (0, "")
         assert [line.split(maxsplit=3) for line in ran.lines] == [
             ["sent", page, "pingback", "Thanks."],
-            ["unsupported", silent, "-", "The target offers no pingback server."],
+            ["unsupported", silent, "-", "The target offers no way to be told."],
         ]
         call = xmlrpc.parse_call(neighbour.requests[1].body)
         assert list(call.params) == [blog.url("one"), page]
@@ -458,12 +516,11 @@ def test_explain_says_yes_step_by_step(blog: Blog) -> None:
     assert [step["step"] for step in document["steps"]] == [
         "request",
         "redirect",
-        "header",
-        "element",
+        *("header", "element", "header", "element", "rdf", "element"),
         "endpoint",
         "verdict",
     ]
-    assert set(document["steps"][0]) == {"step", "value", "used", "reason"}
+    assert set(document["steps"][0]) == {"step", "value", "used", "reason", "protocol"}
     with blog.app.app_context():
         assert blog.db.session.scalars(sa.select(Link)).all() == []
 

@@ -55,3 +55,22 @@ def markdown_blocks(text: str) -> Iterator[Block]:
 
 def page_blocks(page: str) -> list[Block]:
     return list(rst_blocks((DOCS / page).read_text()))
+
+
+# --- the steps of a state -----------------------------------------------------------------------------
+
+NEW = "*"
+Step = tuple[str, str]
+
+
+def drawn(kind: type) -> dict[Step, str]:
+    """The steps of a state that the page of states draws, each with its signal or ""."""
+    (block,) = (
+        each for each in page_blocks("reference/states.rst") if f"steps-of-{kind.__name__}" in each.classes
+    )
+    steps = {}
+    for line in block.code.splitlines():
+        found = re.fullmatch(r"(\S+) -> (\w+) +(.*?)(?:  +(\w+))?", line.strip())
+        assert found, line
+        steps[found[1], found[2]] = found[4] or ""
+    return steps

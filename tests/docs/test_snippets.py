@@ -230,7 +230,7 @@ def run_other(block: Block, code: str, names: dict[str, Any]) -> None:
         case "sql":
             assert db.session.execute(db.text(code)).all()
         case language:
-            assert language in ("text", "ini", "nginx"), f"Nobody runs {language}"
+            assert language in ("css", "text", "ini", "nginx"), f"Nobody runs {language}"
 
 
 def test_replaying_is_what_the_page_on_workers_says(names: dict[str, Any]) -> None:

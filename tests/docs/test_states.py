@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,24 +16,8 @@ from flask_linkback.outbox import jobs
 from flask_linkback.outbox.worker import drain
 from flask_linkback.protocols.xmlrpc import Fault
 from tests.apps import Blog
-from tests.docs.blocks import page_blocks
+from tests.docs.blocks import NEW, Step, drawn
 from tests.neighbours import Neighbour
-
-NEW = "*"
-Step = tuple[str, str]
-
-
-def drawn(kind: type) -> dict[Step, str]:
-    """The steps of a state that the page draws, each with its signal or ""."""
-    (block,) = (
-        each for each in page_blocks("reference/states.rst") if f"steps-of-{kind.__name__}" in each.classes
-    )
-    steps = {}
-    for line in block.code.splitlines():
-        found = re.fullmatch(r"(\S+) -> (\w+) +(.*?)(?:  +(\w+))?", line.strip())
-        assert found, line
-        steps[found[1], found[2]] = found[4] or ""
-    return steps
 
 
 @pytest.mark.parametrize("kind", [MentionState, MentionStatus, LinkState, JobState])
@@ -166,6 +149,12 @@ def gone(walk: Walk) -> None:
     look_again(walk)
 
 
+def page_deleted(walk: Walk) -> None:
+    walk.blog.db.session.delete(walk.blog.db.session.scalars(sa.select(walk.blog.Post)).one())
+    walk.blog.db.session.commit()
+    walk.work()
+
+
 def found_after_all(walk: Walk) -> None:
     """We gave up the source; then it links to another page of ours, and is looked at for that one."""
     walk.page("", status=503)
@@ -206,6 +195,17 @@ def test_a_step_of_a_mention(walk: Walk, step: Step) -> None:
     before(walk)
     walk.heard.clear()
     take(walk)
+    assert walk.mention().state == step[1]
+    walk.expect(drawn(MentionState)[step])
+
+
+@pytest.mark.parametrize(
+    ("before", "step"), [(to_verified, ("verified", "gone")), (to_received, ("received", "failed"))]
+)
+def test_a_mention_goes_with_the_page_here(walk: Walk, before: Callable[[Walk], None], step: Step) -> None:
+    before(walk)
+    walk.heard.clear()
+    page_deleted(walk)
     assert walk.mention().state == step[1]
     walk.expect(drawn(MentionState)[step])
 
@@ -361,6 +361,16 @@ def test_who_answered_is_not_told_again_of_the_same_link(walk: Walk, before: Cal
     state = walk.sent().state
     edit(walk)
     assert walk.sent().state is state
+
+
+def test_who_took_a_webmention_is_told_of_an_edit(walk: Walk) -> None:
+    walk.page("", Link="</webmention>; rel=webmention")
+    walk.neighbour.answer("/webmention", 202)
+    write(walk)
+    walk.work()
+    walk.expect("link_sent")
+    edit(walk)
+    assert walk.sent().state is LinkState.waiting
 
 
 # --- a job --------------------------------------------------------------------------------------------

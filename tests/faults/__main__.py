@@ -6,13 +6,14 @@ One line for each with its figures; the exit status is 1 when one failed.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from tests.faults import flood, kills, lanes, outbox, web
+from tests.faults import flood, kills, lanes, machine, mentions, outbox, web
 from tests.faults.report import Report
 from tests.faults.stage import DATABASES, POSTGRESQL
 
@@ -27,7 +28,9 @@ EXPERIMENTS: Final[Mapping[str, Callable[[str, float], Report]]] = {
     "deploys": kills.deploys,
     "poison": outbox.poison,
     "flood": flood.flood,
+    "mentions": mentions.mentions,
     "slow-lane": lanes.slow_lane,
+    "state-machine": machine.state_machine,
 }
 
 
@@ -37,6 +40,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="a twentieth of the size")
     parser.add_argument("--database", choices=DATABASES, help="default: all that are given")
     options = parser.parse_args()
+    logging.getLogger("flask_linkback").setLevel(logging.ERROR)  # they are warned, and mean it
     passed = True
     for name in options.names or EXPERIMENTS:
         for kind in [options.database] if options.database else DATABASES:
@@ -45,7 +49,7 @@ def main() -> int:
 
 
 def _run(name: str, kind: str, scale: float) -> bool:
-    label = f"{name:<10} {kind:<10}"
+    label = f"{name:<13} {kind:<10}"
     if kind == "postgresql" and not POSTGRESQL:
         print(f"{label} SKIP: LINKBACK_TEST_POSTGRESQL is not set", flush=True)
         return True

@@ -165,7 +165,7 @@ def ambiguous(kind: str, scale: float) -> Report:
     with Stage(kind, receiver=receiver, RETRY_SCHEDULE=(0, 0.2, 0.2, 0.2)) as stage:
         ids = stage.owe_notes(count // 2) + stage.owe_links(count // 2)
         stage.worker()
-        stage.wait_until_final(120)
+        stage.wait_until_final(300)
         once = [each for each in ids if stage.receiver.counts[each] < 2]
         report.check(not once, f"{len(once)} were not told again")
         digests: dict[str, set[str]] = {}

@@ -29,7 +29,7 @@ from flask_linkback.outbox import jobs
 from tests.apps import Blog, make_blog
 from tests.faults import served
 from tests.faults.receiver import Receiver
-from tests.faults.report import Stuck, until
+from tests.faults.report import Stuck, pause, until
 
 ROOT: Final = Path(__file__).parents[2]
 POSTGRESQL: Final = os.environ.get("LINKBACK_TEST_POSTGRESQL")
@@ -155,9 +155,9 @@ class Stage:
         diary = str(self.diary_file)
         return {"blog": blog, "diary": diary, "lease": self._lease, "threads": self._threads}
 
-    def worker(self) -> ForkServerProcess:
+    def worker(self, **settings: Any) -> ForkServerProcess:
         """Start a ``flask linkback worker``."""
-        return self._start(served.work, self.served_settings(), self.log)
+        return self._start(served.work, self.served_settings(**settings), self.log)
 
     def workers_once(self, count: int) -> list[ForkServerProcess]:
         """Start workers that begin together and end when nothing is due."""
@@ -217,9 +217,11 @@ class Stage:
             return self.blog.db.session.execute(statement).all()
 
     def is_locked(self) -> bool:
-        """Does somebody keep all others from writing, and not only for a moment?"""
-        if self.kind != "sqlite":
-            return False
+        """Is somebody in the middle of a transaction, and not only for a moment?"""
+        if self.kind == "postgresql":
+            before = self._transactions()
+            pause(0.2)
+            return bool(before & self._transactions())
         path = sa.make_url(self.url).database or ""
         with contextlib.closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as connection:
             try:
@@ -228,6 +230,11 @@ class Stage:
                 return True
             connection.execute("ROLLBACK")
         return False
+
+    def _transactions(self) -> set[tuple[int, Any]]:
+        others = "SELECT pid, xact_start FROM pg_stat_activity WHERE datname = current_database() "
+        others += "AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+        return {tuple(row) for row in self.rows(sa.text(others))}
 
     def states(self) -> dict[str, int]:
         """How many jobs there are in each state."""
@@ -257,7 +264,8 @@ class Stage:
         due = Job.state.in_((JobState.pending, JobState.running))
         dead = sa.and_(Job.state == JobState.dead, Job.reason != "")
         done = Job.state == JobState.done
-        jobs_of_their_own = sa.select(sa.func.count()).where(Job.kind != "send_link", due | dead | done)
+        no_work = ("send_link", jobs.BURY)
+        jobs_of_their_own = sa.select(sa.func.count()).where(Job.kind.not_in(no_work), due | dead | done)
         ended = sa.or_(
             Link.state == LinkState.sent,
             sa.and_(Link.state != LinkState.waiting, Link.reason != ""),

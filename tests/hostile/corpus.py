@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from flask_linkback.protocols import xmlrpc
+from flask_linkback.protocols import trackback, xmlrpc
 
 CALL: Final = xmlrpc.dump_call("pingback.ping", ["https://a.example/1", "https://blog.example/post/one"])
 ANSWER: Final = xmlrpc.dump_response("thanks")
@@ -17,6 +17,19 @@ PAGE: Final = (
     b"<script>if (a</b/.test(c)) {}</script><!-- <a href=x> --><template><a href=y>y</a></template>"
     b"</body></html>"
 )
+POST: Final = (
+    b'<!doctype html><title>A post</title><meta name="author" content="Ann"><div class="h-feed">'
+    b'<article class="h-entry"><h1 class="p-name">A post</h1>'
+    b'<a class="p-author h-card" href="/"><img src="/a.png">Ann</a>'
+    b'<time class="dt-published" datetime="2026-11-19T10:00:00+01:00">yesterday</time>'
+    b'<a class="u-url" href=""></a><div class="u-in-reply-to h-cite"><a class="p-name u-url"'
+    b' href="https://blog.example/post/one">it</a></div>'
+    b'<div class="e-content"><p>Yes, <b class="p-rsvp">yes</b>!</p></div></article></div>'
+    b'<div class="hentry"><b class="entry-title">x</b><i class="author vcard"><a class="url fn" href="/b">Bob'
+    b'</a></i><div class="entry-content">y</div></div><script type="application/ld+json">{"@graph":'
+    b' [{"@type": "Article", "author": {"@id": "#a"}}, {"@id": "#a", "name": "Ann", "image": ["/a.png"]}]}'
+    b"</script>"
+)
 HEADER: Final = (
     b'<https://a.example/wm>; rel="webmention"; title="a \\"b\\"", </rpc>;rel=pingback, <x>; rel="a b"'
 )
@@ -27,7 +40,16 @@ VALUES: Final = (
     b"http://[2606:4700::1111]:81/",
     b"http://z\xc3\xb6\xc3\x9f.example/\xc3\xa9",
 )
-GOOD: Final = (CALL, ANSWER, FAULT, PAGE, HEADER, *VALUES)
+MENTION: Final = b"source=https%3A%2F%2Fa.example%2F1&target=https%3A%2F%2Fblog.example%2Fpost%2Fone"
+PING: Final = b"title=A+page&url=https%3A%2F%2Fa.example%2F1&excerpt=%E9+%3Cb%3E&charset=iso-8859-1"
+TAKEN: Final = trackback.dump_response("No <b>more</b> & no less.")
+OFFER: Final = (
+    b'<head><link rel="webmention" href="/wm"><meta http-equiv="Status" content="410 Gone"></head><body>'
+    + trackback.dump_rdf("https://a.example/", "A page", "https://a.example/tb").encode()
+    + b'<a rel="trackback" href="/tb"><blockquote cite="https://blog.example/post/one">x</blockquote>'
+)
+NOTE: Final = b'{"type": "Note", "inReplyTo": ["https:\\/\\/blog.example\\/post\\/one"], "n": {"a\\"": 1}}'
+GOOD: Final = (CALL, ANSWER, FAULT, PAGE, POST, HEADER, MENTION, PING, TAKEN, OFFER, NOTE, *VALUES)
 
 # what the markup of a call, of an answer and of a page begins and ends with
 _SHELLS: Final = {
@@ -127,6 +149,15 @@ _INNARDS: Final[Mapping[str, Callable[[int], bytes]]] = {
     "almost a link element": lambda n: b'<link rel="pingback" href="' + b"x" * n,
     "link elements of no use": lambda n: b"<link pingback " * n,
     "bases": lambda n: b'<base href="//x/">' * n,
+    "depth of entries": lambda n: b'<div class="h-entry">' * n,
+    "depth of persons": lambda n: b'<div class="p-author p-name u-url h-card">' * n,
+    "depth of old persons": lambda n: b'<div class="hentry">' + b'<b class="author vcard fn url">' * n,
+    "depth of contents": lambda n: b'<div class="h-entry">' + b'<div class="e-content">' * n + b"x" * n,
+    "entries": lambda n: b'<div class="h-entry"><p class="p-name">x</p></div>' * n,
+    "pieces of content": lambda n: b'<div class="h-entry"><div class="e-content">' + b"x<br>" * n,
+    "classes": lambda n: b'<p class="h-entry ' + b"p-name h-x%d " * n + b'">x</p>',
+    "times": lambda n: b'<p class="h-entry"><b class="dt-published">' + b'<i class="value">2026-</i>' * n,
+    "JSON-LD": lambda n: b'<script type="application/ld+json">' + b'{"@graph":[' * n + b"</script>",
     "a base without a host": lambda n: b'<base href="http://[">' + b'<a href="x">x</a>' * (n // 8),
 }
 """Made for a size: what stands within the root."""
@@ -239,7 +270,20 @@ TOKENS: Final = (
     *(b"<", b">", b"/>", b"</", b"&", b";", b'"', b"'", b"=", b"\\", b",", b"\0", b"\xff", b"\xed\xa0\x80"),
     *(b"&#xD800;", b"&#0;", b"&#x10FFFF;", b"\xef\xbb\xbf", b"\xff\xfe", b"<a href=", b"</a>", b"<script>"),
     *(b"<title>", b"<template>", b"</template>", b"<base href=", b"http://", b"https://[", b":99999", b"@"),
+    *(b'<p class="h-entry">', b'<b class="p-author h-card">', b'<b class="e-content">', b'<b class="value">'),
+    *(
+        b'<b class="dt-published">',
+        b'<a class="u-url u-like-of" href="',
+        b'<script type="application/ld+json">',
+    ),
     *(b"<value><int>", b"<struct>", b"<member>", b"<name>", b"<nil/>", b"<i8>", b"<double>1e999</double>"),
+    *(
+        b"<link rel=webmention",
+        b"rel='trackback'",
+        b"<rdf:Description trackback:ping=",
+        b"<response>",
+        b"%E9",
+    ),
     *(b"2026-11-20", b"GMT", b"-0000", b"%00", b"%", b"xn--", "。".encode(), "\u202e".encode()),
 )
 """Pieces that mean something to one of the parsers."""

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from flask_linkback.models import Attempt, Job, host_of
 from flask_linkback.outbox.worker import Worker
-from flask_linkback.protocols import pingback, xmlrpc
+from flask_linkback.protocols import pingback, trackback, xmlrpc
 from tests.apps import Blog, make_blog
 from tests.neighbours import Neighbour
 
@@ -28,8 +29,12 @@ class Entry(enum.StrEnum):
 
     source = "source"
     """Somebody says that a page links to us; the worker looks."""
+    webmention = "webmention"
+    """The same, by webmention."""
+    trackback = "trackback"
+    """The same, by trackback."""
     at_once = "at_once"
-    """The same, where the request itself looks."""
+    """The same by pingback, where the request itself looks."""
     page = "page"
     """A page of ours links to a page; the worker looks for its endpoint."""
     endpoint = "endpoint"
@@ -40,6 +45,8 @@ class Entry(enum.StrEnum):
 
 _KINDS: Final = {
     Entry.source: "verify_source",
+    Entry.webmention: "verify_source",
+    Entry.trackback: "verify_source",
     Entry.page: "send_link",
     Entry.endpoint: "send_link",
     Entry.publish: "publish_page",
@@ -62,6 +69,7 @@ def unlimited_blog(entry: Entry, database: Path, **settings: Any) -> Blog:
     """Make a blog for an entry, without the limits that would spare the server at its other end."""
     blog = make_blog(
         f"sqlite:///{database}",
+        PROTOCOLS=["pingback", "webmention", "trackback"],
         PINGBACK_VERIFY="at_once" if entry is Entry.at_once else "queued",
         SOURCE_INTERVAL_SECONDS=0,
         RETRY_SCHEDULE=(0, 86_400),  # an attempt each: what failed does not come again
@@ -108,8 +116,16 @@ def attack(blog: Blog, entry: Entry, urls: Sequence[str], guide: Neighbour) -> E
 def _provoke(blog: Blog, entry: Entry, url: str, target: str, guide: Neighbour) -> None:
     match entry:
         case Entry.source:
-            answer = ping(blog, url, target)
-            assert not isinstance(answer, xmlrpc.Fault), answer
+            said = ping(blog, url, target)
+            assert not isinstance(said, xmlrpc.Fault), said
+        case Entry.webmention:
+            form = {"source": url, "target": target}
+            answer = blog.app.test_client().post("/linkback/webmention", data=form)
+            assert answer.status_code == 201, answer.text
+        case Entry.trackback:
+            path = f"/linkback/trackback{urlsplit(target).path}"
+            answer = blog.app.test_client().post(path, data={"url": url})
+            assert trackback.parse_response(answer.data).ok, answer.text
         case Entry.page:
             _publish(blog, f"/told/{next(_numbers)}", targets=[url])
         case Entry.endpoint:

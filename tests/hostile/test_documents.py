@@ -15,8 +15,19 @@ from hypothesis import strategies as st
 from flask_linkback.errors import AddressRefused
 from flask_linkback.fetch import check_url
 from flask_linkback.outbox.retry import parse_retry_after
-from flask_linkback.protocols import discovery, link_header, pingback, xmlrpc
-from flask_linkback.protocols.html import LinkScan, outgoing_links
+from flask_linkback.protocols import (
+    discovery,
+    images,
+    link_header,
+    microformats,
+    pingback,
+    trackback,
+    weblogupdates,
+    webmention,
+    xml,
+    xmlrpc,
+)
+from flask_linkback.protocols.html import CITING, LinkScan, outgoing_links, text_of
 from flask_linkback.publishing import split_urls
 from tests.hostile.corpus import GOOD, TOKENS, large, small
 from tests.hostile.entries import Peak
@@ -50,10 +61,44 @@ def _scan(document: bytes) -> Any:
 
 
 def _scan_all(document: bytes) -> Any:
-    scan = LinkScan(lambda url: url, base_url="https://a.example/1", charset="utf-16", stop_when=None)
+    scan = LinkScan(
+        lambda url: url, base_url="https://a.example/1", charset="utf-16", stop_when=None, citing=CITING
+    )
     scan.feed(document)
     scan.close()
     return scan.found
+
+
+def _read(document: bytes) -> Any:
+    reading = microformats.read(
+        document,
+        url="https://a.example/1",
+        wanted=lambda url: "key" if "blog.example" in url else None,
+        now=NOW,
+    )
+    return reading.about("key"), reading.about("another")
+
+
+def _source(media_type: str) -> Parser:
+    def parse(document: bytes) -> Any:
+        scan = webmention.scan_for(
+            media_type, lambda url: url, base_url="https://a.example/1", stop_when=None
+        )
+        assert scan is not None
+        for start in range(0, len(document), 4096):
+            scan.feed(document[start : start + 4096])
+        scan.close()
+        return scan.found, scan.title, scan.status
+
+    return parse
+
+
+def _discovery(document: bytes) -> Any:
+    reading = discovery.Discovery("https://a.example/", link=[_header(document)], thorough=True)
+    for start in range(0, len(document), 4096):
+        if reading.feed(document[start : start + 4096]):
+            break
+    return reading.close()
 
 
 Parser = Callable[[bytes], Any]
@@ -64,6 +109,7 @@ PARSERS: Final[Mapping[str, tuple[Parser, tuple[type[Exception], ...]]]] = {
     "LinkScan, all": (_scan_all, ()),
     "outgoing_links": (lambda document: outgoing_links(document, "https://a.example/"), ()),
     "outgoing_links of text": (lambda document: outgoing_links(_text(document), "https://a.example/"), ()),
+    "microformats.read": (_read, ()),
     "find_server": (lambda document: pingback.find_server([_header(document)], document), ()),
     "link_header.parse": (lambda document: link_header.parse([_header(document), _text(document)]), ()),
     "discover": (
@@ -72,6 +118,19 @@ PARSERS: Final[Mapping[str, tuple[Parser, tuple[type[Exception], ...]]]] = {
         ),
         (),
     ),
+    "Discovery in chunks": (_discovery, ()),
+    "text_of": (lambda document: text_of(_text(document), 1000), ()),
+    "source in HTML": (_source("text/html"), ()),
+    "source in JSON": (_source("application/json"), ()),
+    "source in text": (_source("text/plain"), ()),
+    "webmention.parse_request": (
+        lambda document: webmention.parse_request(document, with_vouch=True),
+        (webmention.RequestError,),
+    ),
+    "images.read": (images.read, ()),
+    "trackback.parse_ping": (trackback.parse_ping, (trackback.PingError,)),
+    "trackback.parse_response": (trackback.parse_response, (xml.Malformed,)),
+    "weblogupdates.parse_response": (weblogupdates.parse_response, (xmlrpc.Fault, xml.Malformed)),
     "parse_retry_after": (lambda document: parse_retry_after(_header(document), NOW), ()),
     "check_url": (lambda document: check_url(_text(document)), (AddressRefused,)),
     "split_urls": (lambda document: split_urls(_text(document)), ()),

@@ -79,11 +79,11 @@ def test_two_blogs_tell_each_other(tmp_path: Path) -> None:
         output, errors = demo.communicate(timeout=SECONDS)
     assert demo.returncode == 0, errors
     assert errors == ""
-    first, second = steps(output)
+    first, second, *others = steps(output)
     assert [step[1:] for step in first] == [
         ("published", "Lamplight"),
         ("discovered", "Low Tide"),
-        ("pinged", "Low Tide"),
+        ("told", "Low Tide"),
         ("verified", "Low Tide"),
         ("approved", "Low Tide"),
         ("shown", "Low Tide"),
@@ -91,13 +91,18 @@ def test_two_blogs_tell_each_other(tmp_path: Path) -> None:
     assert [step[1:] for step in second] == [
         ("published", "Low Tide"),
         ("discovered", "Lamplight"),
-        ("pinged", "Lamplight"),
+        ("told", "Lamplight"),
         ("verified", "Lamplight"),
         ("waits", "Lamplight"),
         ("approved", "Lamplight"),
         ("shown", "Lamplight"),
     ]
-    for scene in (first, second):
+    assert [scene[-1][1:] for scene in others] == [
+        ("shown", "Lamplight"),  # a like
+        ("removed", "Lamplight"),  # its link is gone
+        ("removed", "Lamplight"),  # its page is gone
+    ]
+    for scene in (first, second, *others):
         assert scene[0][0] == 0
         assert scene == sorted(scene, key=lambda step: step[0])
     assert "LINKBACK_ALLOW_NETWORKS=127.0.0.0/8" in output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -206,6 +207,33 @@ def test_who_lost_a_claim_writes_nothing(blog: Blog, session: Session) -> None:
 
 def the_due(session: Session, job_id: int) -> datetime:
     return session.scalars(sa.select(Job.due_at).where(Job.id == job_id)).one()
+
+
+def test_who_is_registered_for_a_kind_is_owed_the_burial_of_its_dead_jobs(
+    blog: Blog, session: Session
+) -> None:
+    """Not of those that still have an attempt, of other kinds, or that the handler itself calls dead."""
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    for kind in ("known", "other"):
+        for end in ("raised", "said", "lost", "again"):
+            owe(blog, f"{kind}-{end}")
+    names = {"known-raised", "known-said", "known-lost", "known-again"}
+    claims = {claim.kind: replace(claim, attempts=3) for claim in take(session, now=now, want=8).claims}
+    assert len(claims) == 8
+    claims["known-again"] = replace(claims["known-again"], attempts=2)
+    ends = {"raised": jobs.again("boom"), "said": jobs.dead("no"), "again": jobs.again("not yet")}
+    finished = [
+        Finished(claim=claim, outcome=ends[kind.partition("-")[2]])
+        for kind, claim in claims.items()
+        if not kind.endswith("lost")
+    ]
+    jobs.turn(session, now=now, schedule=SCHEDULE, finished=finished, burials=names)
+    jobs.reclaim(session, now + timedelta(hours=1), 1, burials=names)
+    owed = session.scalars(sa.select(Job.payload).where(Job.kind == jobs.BURY))
+    assert [(payload or {})["job_id"] for payload in owed] == [
+        claims["known-raised"].id,
+        claims["known-lost"].id,
+    ]
 
 
 def test_what_kills_workers_is_dead_after_its_last_attempt(blog: Blog, session: Session) -> None:

@@ -20,6 +20,7 @@ from flask_linkback import models
 from flask_linkback.errors import ConfigError
 from flask_linkback.models import Job, JobState
 from flask_linkback.outbox import jobs, worker
+from flask_linkback.outbox.desk import AHEAD_AT_MOST
 from flask_linkback.outbox.health import health
 from flask_linkback.outbox.jobs import Claim, NewJob, Outcome
 from flask_linkback.outbox.worker import Worker, drain
@@ -293,6 +294,36 @@ def test_many_dead_neighbours_have_a_quarter_of_the_threads(blog: Blog) -> None:
         crowd.open.set()
 
 
+def test_threads_that_wait_for_strangers_are_replaced(blog: Blog) -> None:
+    """Nobody knows yet that these hosts are dead: each keeps a thread, and others take their places."""
+    crowd = Crowd()
+    blog.site.handlers["send"] = crowd
+    for n in range(20):
+        owe(blog, "send", host=f"dead-{n}.example")
+    with working(blog, threads=2) as work:
+        wait_until(lambda: sum(crowd.inside.values()) == 2 + 3 * 2)
+        owe(blog, "send", 4, host="healthy.example")
+        work._bell.ring()
+        assert len(work._threads) == 2 + 3 * 2  # and no more
+        crowd.open.set()
+        wait_until(lambda: states(blog.site).get("done") == 4)
+        work.stop()
+
+
+def test_a_healthy_host_does_not_wait_for_strangers_that_never_answer(blog: Blog) -> None:
+    crowd = Crowd()
+    blog.site.handlers["send"] = crowd
+    for n in range(3):
+        owe(blog, "send", host=f"dead-{n}.example")
+    owe(blog, "send", 30, host="healthy.example")
+    with working(blog, threads=3) as work:
+        wait_until(lambda: states(blog.site).get("done") == 30)
+        assert crowd.inside.total() == 3
+        assert crowd.most["healthy.example"] <= 3
+        work.stop()
+        crowd.open.set()
+
+
 def test_one_host_has_four_threads_at_most_and_one_before_it_answered(blog: Blog) -> None:
     seen: list[int] = []
     inside: list[int] = []
@@ -369,8 +400,8 @@ def test_many_jobs_are_settled_and_claimed_in_few_transactions(blog: Blog) -> No
     work_off(blog, threads=8)
     sa.event.remove(blog.site.engine, "commit", count)
     assert all_done(blog.site)
-    # 16 a turn at best, 8 when every turn tops up as soon as it may
-    assert 20 <= len(commits) <= 60
+    # 8 a turn until it is known how quick they are, up to 100 then
+    assert 4 <= len(commits) <= 60
 
 
 # --- leases ------------------------------------------------------------------------------------------
@@ -594,7 +625,7 @@ def test_after_a_kill_the_lease_ends_and_another_does_it(blog: Blog, tmp_path: P
         first.kill()
         first.wait(10)
     in_flight = states(blog.site)["running"]
-    assert 3 <= in_flight <= 16
+    assert 3 <= in_flight <= AHEAD_AT_MOST
     with process(blog, log, "-c", SHORT_LEASE):
         wait_until(lambda: all_done(blog.site), 30)
     runs = Counter(each["id"] for each in noted(log))
@@ -732,14 +763,54 @@ def test_a_worker_waits_while_somebody_else_writes_to_sqlite(
         other.exec_driver_sql("BEGIN EXCLUSIVE")
         locked = time.monotonic()
         with working(blog):
-            wait_until(lambda: len(complaints(caplog)) >= 2)
+            wait_until(lambda: complaints(caplog))
             locked = time.monotonic() - locked
             used = time.process_time()
             other.rollback()
             wait_until(lambda: all_done(blog.site))
     assert all("database is locked" in each for each in complaints(caplog))
-    assert len(complaints(caplog)) <= locked + 2
+    assert len(complaints(caplog)) <= locked + 1
     assert time.process_time() - used < 5
+
+
+def test_a_worker_says_nothing_while_somebody_else_writes_to_sqlite_for_a_moment(
+    blogs: Callable[..., Blog], sqlite_url: str, caplog: pytest.LogCaptureFixture, every_complaint: None
+) -> None:
+    """Not when it says that it is alive, nor when it claims, settles, lengthens its leases, or goes."""
+    blog = blogs(sqlite_url, content=None, RUNNER="off")
+    begun, end, refused = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(site: Site, claim: Claim) -> Outcome:
+        begun.set()
+        end.wait(10)
+        return jobs.done()
+
+    blog.site.handlers["a"] = hold
+    owe(blog, "a", 1)
+    with blog.app.app_context(), blog.site.engine.connect() as other:
+
+        def until_it_was_refused() -> None:
+            other.exec_driver_sql("BEGIN IMMEDIATE")
+            refused.clear()
+
+        @sa.event.listens_for(blog.site.engine, "handle_error")
+        def let_it(context: sa.ExceptionContext) -> None:
+            other.rollback()
+            refused.set()
+
+        until_it_was_refused()
+        with working(blog, lease_seconds=0.9):
+            assert refused.wait(10)
+            assert begun.wait(10)
+            until_it_was_refused()
+            assert refused.wait(10)  # for a lease has to be lengthened
+            until_it_was_refused()
+            end.set()
+            assert refused.wait(10)
+            wait_until(lambda: all_done(blog.site))
+            until_it_was_refused()
+        assert refused.wait(10)
+    assert complaints(caplog) == []
 
 
 def test_whatever_goes_wrong_the_worker_goes_on(

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import xmlrpc.client
 from collections.abc import Callable
-from types import SimpleNamespace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from flask_linkback.errors import BaseURLMissing
+from flask_linkback.linkbacks.sending import send
 from flask_linkback.models import Job, JobState, Link, LinkState
 from flask_linkback.outbox import jobs
+from flask_linkback.outbox.worker import drain
 from flask_linkback.publishing import expand, split_urls
 from tests.apps import Blog
 from tests.neighbours import Answer, Neighbour, Request, Wire, endless_body, hang_up, raw, silent
 from tests.pingback.peers import Peer
-from tests.pingback.tools import Clock, add, edit, heard, link, names, pending, rows, work
+from tests.pingback.tools import Clock, add, edit, heard, link, names, pending, publish_now, rows, work
 
 
 @pytest.fixture
@@ -118,15 +120,18 @@ def test_p16_only_the_first_512_kib_are_read(
     assert link(blog).state is (LinkState.sent if found else LinkState.unsupported)
 
 
-def test_p16_nothing_is_read_behind_a_header(blog: Blog, neighbour: Neighbour, peer: Peer) -> None:
+def test_p16_nothing_is_read_behind_a_header_of_the_first_choice(
+    blog: Blog, neighbour: Neighbour, peer: Peer
+) -> None:
     def no_body(request: Request, wire: Wire) -> None:
-        wire.send(f"HTTP/1.1 200 OK\r\nX-Pingback: {peer.server}\r\nContent-Length: 9\r\n\r\n".encode())
+        wire.send(b"HTTP/1.1 200 OK\r\nLink: </wm>; rel=webmention\r\nContent-Length: 9\r\n\r\n")
         wire.pause()
 
     neighbour.route("/target", no_body)
+    neighbour.answer("/wm", status=202)
     add(blog, "hello", html=linked(peer.url))
     work(blog)
-    assert link(blog).state is LinkState.sent
+    assert (link(blog).state, link(blog).protocol) == (LinkState.sent, "webmention")
 
 
 def test_p16_endless_page_is_left(blog: Blog, neighbour: Neighbour) -> None:
@@ -224,7 +229,7 @@ def test_p19_no_server_is_a_row_without_success(blog: Blog, neighbour: Neighbour
         work(blog)
     unsupported = link(blog)
     assert (unsupported.state, unsupported.endpoint) == (LinkState.unsupported, None)
-    assert unsupported.reason == "The target offers no pingback server."
+    assert unsupported.reason == "The target offers no way to be told."
     assert said == []
     assert pending(blog, "send_link") == []
 
@@ -543,6 +548,133 @@ def test_link_that_was_removed_before_it_was_told_is_not_told(blog: Blog, peer: 
     assert names(said) == ["link_failed"]
 
 
+@pytest.mark.parametrize("answer", [xmlrpc.client.Fault(33, "Closed."), None])
+def test_replay_for_a_link_that_the_page_lost_changes_nothing(
+    blog: Blog, peer: Peer, answer: xmlrpc.client.Fault | None
+) -> None:
+    if answer is None:
+        peer.neighbour.answer("/target", body=b"It offers nothing.")
+    peer.answer = answer
+    add(blog, "hello", html=linked(peer.url))
+    work(blog)
+    state = link(blog).state
+    assert state is (LinkState.refused if answer else LinkState.unsupported)
+    edit(blog, "hello", html="Nothing.")
+    work(blog)
+    (done,) = [job for job in rows(blog, Job) if job.kind == "send_link"]
+    with heard(blog) as said:
+        replay(blog, done)
+        work(blog)
+    assert (link(blog).state, link(blog).removed) == (state, True)
+    assert names(said) == []
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_who_begins_after_the_lease_leaves_the_end_to_others(
+    blogs: Callable[..., Blog], database_url: str, peer: Peer, clock: Clock, removed: bool
+) -> None:
+    """A worker is stopped between its look at the lease and the job, and another one has the job now."""
+    blog = blogs(database_url)
+    peer.answer = xmlrpc.client.Fault(33, "Closed.")
+    add(blog, "hello", html=linked(peer.url))
+    with blog.app.app_context():
+        drain(blog.site, limit=1)
+        if removed:
+            blog.db.session.execute(sa.update(Link).values(removed=True))
+            blog.db.session.commit()
+        with blog.site.new_session() as session:
+            (late,) = jobs.turn(session, now=clock(), schedule=[0, 5], want=1).claims
+            clock.move(60)
+            assert jobs.reclaim(session, clock(), 2) == 1
+    if not removed:
+        work(blog)
+    before = link(blog).state
+    assert before is (LinkState.waiting if removed else LinkState.refused)
+    with blog.app.app_context(), heard(blog) as said:
+        assert send(blog.site, late) == jobs.done()
+    assert link(blog).state is before
+    assert len(peer.calls) == (not removed)
+    assert names(said) == []
+
+
+@pytest.mark.parametrize("how", ["vanished", "raised"])
+def test_a_link_whose_job_dies_without_a_word_is_given_up_once(
+    blogs: Callable[..., Blog], database_url: str, peer: Peer, clock: Clock, how: str
+) -> None:
+    """Its worker vanished during the last attempt, or its handler raised."""
+    blog = blogs(database_url, RETRY_SCHEDULE=[0])
+    add(blog, "hello", html=linked(peer.url))
+    handler = blog.site.handlers["send_link"]
+    with blog.app.app_context(), heard(blog) as said:
+        drain(blog.site, limit=1)
+        if how == "raised":
+            del blog.site.handlers["send_link"]
+            blog.site.handlers["send_link"] = lambda site, claim: None
+        else:
+            with blog.site.new_session() as session:
+                (late,) = jobs.turn(session, now=clock(), schedule=[0], want=1).claims
+                clock.move(60)
+                assert jobs.reclaim(session, clock(), 1, burials=blog.site.burials) == 1
+        work(blog)
+        blog.site.handlers["send_link"] = handler
+        (dead,) = [job for job in rows(blog, Job) if job.kind == "send_link"]
+        assert (link(blog).state, link(blog).reason, link(blog).attempts) == (
+            LinkState.given_up,
+            dead.reason,
+            1,
+        )
+        assert dead.state is JobState.dead
+        (buried,) = [job for job in rows(blog, Job) if job.kind == "bury_job"]
+        replay(blog, buried)
+        work(blog)
+        assert names(said) == ["link_failed"]
+        assert said[0][1]["reason"] == dead.reason
+        if how == "vanished":
+            assert send(blog.site, late) == jobs.done()  # and comes back
+        replay(blog, dead)
+        work(blog)
+    assert link(blog).state is LinkState.sent
+    assert names(said) == ["link_failed", "link_sent"]
+
+
+def test_who_is_told_again_is_not_given_up(
+    blogs: Callable[..., Blog], database_url: str, peer: Peer, clock: Clock
+) -> None:
+    """By a person who replays the dead job before it is buried, or by an edit."""
+    blog = blogs(database_url)
+    add(blog, "hello", html=linked(peer.url))
+    with blog.app.app_context(), heard(blog) as said, blog.site.new_session() as session:
+        drain(blog.site, limit=1)
+        (late,) = jobs.turn(session, now=clock(), schedule=[0], want=1).claims
+        clock.move(60)
+        jobs.reclaim(session, clock(), 1, burials=blog.site.burials)
+        assert blog.linkback.replay(late.id)
+        blog.db.session.commit()
+        work(blog)
+    assert names(said) == ["link_sent"]
+
+
+def test_a_page_that_comes_again_owes_nothing_that_is_on_its_way(
+    blogs: Callable[..., Blog], database_url: str, peer: Peer, clock: Clock
+) -> None:
+    """A worker is stopped when it has owed the links of a page and not yet settled that."""
+    blog = blogs(database_url)
+    add(blog, "hello", html=linked(peer.url))
+    with blog.app.app_context(), blog.site.new_session() as session:
+
+        def claim() -> jobs.Claim:
+            (claim,) = jobs.turn(session, now=clock(), schedule=[0, 5], want=1).claims
+            return claim
+
+        assert expand(blog.site, claim()) == jobs.done()
+        clock.move(20)
+        assert claim().kind == "send_link"
+        clock.move(20)
+        assert jobs.reclaim(session, clock(), 2) == 1
+        assert expand(blog.site, claim()) == jobs.done()
+    assert [job.state for job in rows(blog, Job) if job.kind == "send_link"] == [JobState.running]
+
+
 @pytest.mark.parametrize("back", [False, True])
 def test_edit_while_the_target_is_told(
     blogs: Callable[..., Blog], database_url: str, peer: Peer, back: bool
@@ -559,9 +691,7 @@ def test_edit_while_the_target_is_told(
     def meanwhile() -> str:
         if edits:
             edit(blog, "hello", html=edits.pop())
-            (job,) = pending(blog, "publish_page")
-            with blog.app.app_context():  # as another worker would
-                expand(blog.site, SimpleNamespace(payload=job.payload))  # type: ignore[arg-type]
+            publish_now(blog)
         return "Thank you."
 
     calls = len(peer.calls)
@@ -569,6 +699,30 @@ def test_edit_while_the_target_is_told(
     work(blog)
     assert len(peer.calls) == calls + 2
     assert (link(blog).state, link(blog).removed) == (LinkState.sent, not back)
+
+
+@pytest.mark.parametrize("meanwhile", [xmlrpc.client.Fault(33, "Closed."), "Thank you."])
+def test_two_jobs_of_a_link_bring_it_to_one_end(
+    blogs: Callable[..., Blog], database_url: str, peer: Peer, meanwhile: Any
+) -> None:
+    """An edit owes a link again while its target is told; another worker does that at once."""
+    blog = blogs(database_url)
+    add(blog, "hello", html=linked(peer.url))
+
+    def slow() -> str:
+        peer.answer = meanwhile
+        edit(blog, "hello", html=f"{linked(peer.url)} Edited.")
+        work(blog)
+        return "Thank you."
+
+    peer.answer = slow
+    with heard(blog) as said:
+        work(blog)
+    assert len(peer.calls) == 2
+    refused = meanwhile != "Thank you."
+    assert link(blog).state is (LinkState.refused if refused else LinkState.sent)
+    assert names(said) == ["link_failed" if refused else "link_sent"]
+    assert {job.state for job in rows(blog, Job)} == {JobState.done}
 
 
 def test_only_the_last_of_several_edits_is_told(
@@ -598,6 +752,33 @@ def test_old_version_of_a_page_never_wins(blog: Blog, peer: Peer, clock: Clock) 
         blog.db.session.commit()
     work(blog)
     assert peer.calls == [(source, b)]
+
+
+def test_targets_are_not_taken_back_by_what_was_published_before_them(
+    blogs: Callable[..., Blog], database_url: str, peer: Peer, clock: Clock
+) -> None:
+    """Jobs may run in any order: here the page comes after what was published beside it."""
+    blog = blogs(database_url, content=None)
+    a, b = (peer.serve_page(path) for path in ("/a", "/b"))
+    with blog.app.app_context():
+        blog.linkback.publish("/page", html=linked(a))
+        blog.linkback.publish("/page", targets=[b])
+        blog.db.session.commit()
+        first, _ = pending(blog, "publish_page")
+        late = sa.update(Job).where(Job.id == first.id).values(due_at=clock() + timedelta(seconds=10))
+        blog.db.session.execute(late)
+        blog.db.session.commit()
+        drain(blog.site, limit=1)
+        assert [each.target for each in rows(blog, Link)] == [b]
+        clock.move(20)
+        with blog.site.new_session() as session:
+            tomorrow = clock() + timedelta(days=1)
+            jobs.put_off(session, kind="send_link", host="127.0.0.1", now=clock(), until=tomorrow)
+        drain(blog.site, limit=1)
+    assert [(each.target, each.removed) for each in rows(blog, Link)] == [(b, False), (a, False)]
+    clock.move(86_400)
+    work(blog)
+    assert sorted(target for _, target in peer.calls) == [a, b]
 
 
 def test_nothing_is_told_of_what_was_rolled_back(
@@ -790,16 +971,20 @@ def test_explain_tells_each_step(blog: Blog, neighbour: Neighbour, peer: Peer) -
     neighbour.answer("/moved", status=301, headers=[("Location", "/target")])
     with blog.app.app_context():
         steps = [each.as_dict() for each in blog.linkback.explain(neighbour.url("/moved"))]
-    assert [(step["step"], step["used"]) for step in steps] == [
-        ("request", False),
-        ("redirect", True),
-        ("header", True),
-        ("element", False),
-        ("endpoint", True),
-        ("verdict", True),
+    assert [(step["step"], step["protocol"], step["used"]) for step in steps] == [
+        ("request", None, False),
+        ("redirect", None, True),
+        ("header", "webmention", False),
+        ("element", "webmention", False),
+        ("header", "pingback", True),
+        ("element", "pingback", False),
+        ("rdf", "trackback", False),
+        ("element", "trackback", False),
+        ("endpoint", "pingback", True),
+        ("verdict", "pingback", True),
     ]
-    assert steps[3]["reason"] == "The X-Pingback header goes first."
-    assert steps[4]["value"] == peer.server
+    assert steps[5]["reason"] == "The X-Pingback header goes first."
+    assert steps[8]["value"] == peer.server
     assert all(step["reason"] for step in steps)
     assert peer.calls == []
 

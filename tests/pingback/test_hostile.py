@@ -12,18 +12,15 @@ from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
-from flask_wtf import CSRFProtect
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flask_linkback
-from flask_linkback import Linkback
 from flask_linkback.models import Job, Link, Mention, MentionState
 from flask_linkback.protocols.pingback import FaultCode
 from flask_linkback.protocols.xmlrpc import Fault
-from tests.apps import Blog
+from tests.apps import Blog, protected
+from tests.hostile.odd import NO_LIMITS, fuzz, odd_text, odd_urls, page_at_every_path
 from tests.neighbours import (
     Neighbour,
     bomb,
@@ -56,27 +53,7 @@ CODES = {int(code) for code in FaultCode}
 @pytest.fixture
 def fuzzed(blogs: Callable[..., Blog], database_url: str) -> Blog:
     """One blog for all that a fuzzer thinks of, with a page at every path."""
-    no_limits = dict.fromkeys(("caller", "target", "source_host", "source_host_parallel", "fetches"))
-    blog = blogs(database_url, RATE_LIMITS=no_limits)
-
-    @blog.app.get("/<path:rest>")
-    def by_path(rest: str) -> str:
-        return rest
-
-    @blog.linkback.target("by_path")
-    def load_path(rest: str) -> Any:
-        return blog.db.session.scalar(blog.db.select(blog.Post).filter_by(slug=rest))
-
-    add(blog, "hello")
-    return blog
-
-
-fuzz = settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    database=None,
-)
+    return page_at_every_path(blogs(database_url, RATE_LIMITS=NO_LIMITS))
 
 
 def answered(blog: Blog, body: bytes, **options: Any) -> int | None:
@@ -187,32 +164,6 @@ def test_random_calls(fuzzed: Blog, method: str, params: list[Any]) -> None:
         return
     answered(fuzzed, body)
     assert stored(fuzzed) == before
-
-
-odd_text = st.text(
-    alphabet=st.one_of(
-        st.sampled_from("\0\x01\x1b\x7f\x85\ud800\udfff\ufffe\u202e\u2028%/\\?#&;:@[]é日😀 <\"'"),
-        st.characters(),
-    ),
-    max_size=30,
-)
-odd_urls = st.builds(
-    lambda start, rest: start + rest,
-    st.sampled_from(
-        [
-            "https://blog.example/post/",
-            "https://blog.example/",
-            "http://there.example/",
-            "https://",
-            "",
-            "http://[",
-            "https://blog.example/post/%00",
-            "https://blog.example/post/hello",
-            "https://blog.example/post/%ED%A0%80%FF",
-        ]
-    ),
-    odd_text,
-)
 
 
 @fuzz
@@ -419,22 +370,9 @@ def test_markup_of_strangers_is_shown_as_text(blog: Blog, neighbour: Neighbour) 
 
 @pytest.mark.parametrize("first", ["csrf", "linkback"])
 @pytest.mark.parametrize("path", [ENDPOINT, "/xmlrpc/"])
-def test_csrf_protection_does_not_concern_us(tmp_path: Any, first: str, path: str) -> None:
-    app = Flask(__name__)
-    app.config.update(
-        TESTING=True,
-        SECRET_KEY="x",
-        SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path}/csrf.db",
-        LINKBACK_BASE_URL="https://blog.example",
-        LINKBACK_PINGBACK_ALIASES="/xmlrpc/",
-    )
-    db = SQLAlchemy(app)
-    protect, linkback = CSRFProtect(), Linkback(db=db)
-    for each in (protect, linkback) if first == "csrf" else (linkback, protect):
-        each.init_app(app)
-    app.add_url_rule("/own", "own", lambda: "own", methods=["POST"])
+def test_csrf_protection_does_not_concern_us(sqlite_url: str, first: str, path: str) -> None:
+    app, _ = protected(sqlite_url, first, PINGBACK_ALIASES="/xmlrpc/")
     client = app.test_client()
-    assert client.post("/own").status_code == 400  # it works
     response = client.post(path, data=xmlrpc.client.dumps((), "system.listMethods"), content_type="text/xml")
     assert response.status_code == 200
     assert b"pingback.ping" in response.data

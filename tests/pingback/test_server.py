@@ -6,18 +6,15 @@ import contextlib
 import xmlrpc.client
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask, render_template_string
-from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import ORMExecuteState
 
-from flask_linkback import Linkback
-from flask_linkback.models import Mention, MentionState, MentionStatus
+from flask_linkback.models import MentionState, MentionStatus
 from flask_linkback.templating import linkback_head
-from tests.apps import Blog
+from tests.apps import Blog, mounted
 from tests.neighbours import Neighbour
 from tests.pingback.tools import (
     ENDPOINT,
@@ -576,13 +573,13 @@ def test_the_same_call_twice_at_the_same_time(
     target = add(blog, "hello")
     answers: list[str] = []
 
-    def another_one(session: Any, *_: Any) -> None:
-        if not answers and any(isinstance(each, Mention) for each in session.new):
+    def another_one(state: ORMExecuteState) -> None:
+        if not answers and state.is_insert:
             answers.append("")
             with ThreadPoolExecutor() as pool:  # in a session of its own
                 answers[0] = pool.submit(ping, blog, neighbour.url("/source"), target).result()
 
-    sa.event.listen(blog.db.session, "before_flush", another_one)
+    sa.event.listen(blog.db.session, "do_orm_execute", another_one)
     assert fault_of(ping, blog, neighbour.url("/source"), target) == 0x30
     assert answers[0].endswith("saved")
     assert len(mentions(blog)) == 1
@@ -823,6 +820,7 @@ def test_the_header_costs_no_query(blog: Blog) -> None:
     blog.app.add_url_rule("/plain", "plain", lambda: "plain")
     blog.linkback.target("plain")(lambda: blog.db.session.get(blog.Post, 1))
     client = blog.app.test_client()
+    client.get("/plain")  # which asks whether any page is gone, for five seconds
     with statements(blog) as asked:
         assert "X-Pingback" in client.get("/plain").headers
     assert asked == []
@@ -848,21 +846,9 @@ def test_without_base_url_nothing_is_advertised(blogs: Callable[..., Blog], sqli
     ],
 )
 def test_the_application_may_mount_the_endpoint_itself(
-    tmp_path: Path, mount: dict[str, Any] | None, server: str | None
+    sqlite_url: str, mount: dict[str, Any] | None, server: str | None
 ) -> None:
-    app = Flask(__name__, subdomain_matching=True)
-    app.config.update(
-        TESTING=True,
-        SERVER_NAME="blog.example",
-        PREFERRED_URL_SCHEME="https",
-        SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path}/mounted.db",
-    )
-    db = SQLAlchemy(app)
-    linkback = Linkback(app, db, blueprints=())
-    if mount is not None:
-        app.register_blueprint(linkback.blueprints["pingback"], **mount)
-    app.add_url_rule("/page", "page", lambda: render_template_string("{{ linkback_head() }}"))
-    linkback.target("page")(lambda: "page")
+    app, db = mounted(sqlite_url, "pingback", mount)
     response = app.test_client().get("/page", base_url="https://blog.example")
     assert response.headers.get("X-Pingback") == server
     assert response.text == (f'<link rel="pingback" href="{server}">' if server else "")

@@ -19,6 +19,9 @@ from werkzeug.serving import make_server
 
 from flask_linkback import signals
 from flask_linkback.models import Job, JobState, Link, Mention
+from flask_linkback.outbox import jobs
+from flask_linkback.outbox.jobs import Finished
+from flask_linkback.publishing import expand
 from tests.apps import Blog
 
 CALLER = "192.0.2.7"
@@ -114,6 +117,14 @@ def pending(blog: Blog, kind: str) -> list[Job]:
     return [job for job in rows(blog, Job) if job.state is JobState.pending and job.kind == kind]
 
 
+def publish_now(blog: Blog) -> None:
+    """Do as another worker would: the one job that is due, of a page."""
+    with blog.app.app_context(), blog.site.new_session() as session:
+        (claim,) = jobs.turn(session, now=blog.site.now(), schedule=[0, 5], want=10).claims
+        finished = Finished(claim=claim, outcome=expand(blog.site, claim))
+        jobs.turn(session, now=blog.site.now(), schedule=[0, 5], finished=[finished])
+
+
 def edit(blog: Blog, slug: str, **values: Any) -> None:
     """Change a post and commit."""
     with blog.app.app_context():
@@ -186,6 +197,14 @@ class Clock:
 
     def move(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
+
+
+def vanish(blog: Blog, clock: Clock) -> None:
+    """Claim what is due for the last time, and never come back."""
+    with blog.app.app_context(), blog.site.new_session() as session:
+        assert jobs.turn(session, now=clock(), schedule=[0], want=1).claims
+        clock.move(60)
+        assert jobs.reclaim(session, clock(), 1, burials=blog.site.burials) == 1
 
 
 # --- real servers --------------------------------------------------------------------------------------

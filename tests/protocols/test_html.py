@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from flask_linkback.protocols import html
-from flask_linkback.protocols.html import Found, LinkScan, outgoing_links
+from flask_linkback.protocols.html import (
+    CITING,
+    COMMENT,
+    Element,
+    ElementScan,
+    Found,
+    LinkScan,
+    outgoing_links,
+    safe_url,
+    text_of,
+)
 
 TARGET = "https://blog.example/entry?a=1&b=2"
 LINK = '<a href="https://blog.example/entry?a=1&amp;b=2">this</a>'
@@ -31,6 +41,7 @@ def scan_of(
     charset: str | None = None,
     base_url: str = "https://source.example/post",
     stop_when: int | None = 1,
+    citing: Mapping[str, Collection[str]] | None = None,
 ) -> LinkScan:
     def wanted(url: str) -> Hashable | None:
         return "entry" if url.partition("#")[0] == TARGET else None
@@ -42,6 +53,7 @@ def scan_of(
         excerpt_length=excerpt_length,
         charset=charset,
         stop_when=stop_when,
+        citing=citing,
     )
     data = page.encode() if isinstance(page, str) else page
     for start in range(0, len(data), chunk):
@@ -312,6 +324,96 @@ def test_outgoing_links() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "element",
+    [
+        '<area href="{}">',
+        '<link rel="in-reply-to" href="{}">',
+        '<img alt="" src="{}">',
+        "<IMG SRC={}>",
+        '<video src="{}"></video>',
+        '<video poster="{}"></video>',
+        '<audio src="{}"></audio>',
+        '<video><source src="{}"><track src="/x"></video>',
+        '<iframe src="{}"></iframe>',
+        '<object data="{}"></object>',
+        '<embed src="{}">',
+        '<q cite="{}">x</q>',
+        '<ins cite="{}">x</ins>',
+        '<img src="https://bl&#111;g.example/entry?a=1&#38;b=2">',
+    ],
+)
+def test_other_elements_link_too_where_that_is_asked(element: str) -> None:
+    for page in everywhere(
+        "<p>See " + element.format("https://blog.example/entry?a=1&amp;b=2") + " there.</p>"
+    ):
+        assert found_in(page) is None
+        found = found_in(page, citing=CITING)
+        assert found is not None
+        assert (found.url, found.text) == (TARGET, "")
+        assert found.excerpt.startswith("See")
+    assert found_in(f"<template>{page}</template>", citing=CITING) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<form action="https://blog.example/entry?a=1&amp;b=2"></form>',
+        '<script src="https://blog.example/entry?a=1&amp;b=2"></script>',
+        '<img alt="https://blog.example/entry?a=1&amp;b=2">',
+        '<!-- <img src="https://blog.example/entry?a=1&amp;b=2"> -->',
+        "https://blog.example/entry?a=1&amp;b=2",
+    ],
+)
+def test_nothing_else_links(text: str) -> None:
+    for page in everywhere(text):
+        assert found_in(page, citing=CITING) is None
+
+
+def test_the_words_of_a_quotation_are_its_excerpt() -> None:
+    page = (
+        "<p>no</p><blockquote cite='https://blog.example/entry?a=1&amp;b=2'><p>Well said.</p></blockquote>no"
+    )
+    found = found_in(page, citing=CITING)
+    assert found is not None
+    assert found.excerpt == "Well said."
+
+
+@pytest.mark.parametrize(
+    ("page", "status"),
+    [
+        ('<meta http-equiv="Status" content="410 Gone">', 410),
+        ("<META CONTENT=' 410' HTTP-EQUIV=status>", 410),
+        (f'<title>t</title><meta http-equiv="Status" content="410">{LINK}', 410),
+        ('<meta http-equiv="Status" content="200 OK"><meta http-equiv="Status" content="410">', 200),
+        ('<meta http-equiv="Status" content="x"><meta http-equiv="Status" content="404">', 404),
+        ('<meta http-equiv="Status" content="4100">', None),
+        ('<meta http-equiv="Status">', None),
+        ('<meta name="Status" content="410 Gone">', None),
+        ('<p>x</p><meta http-equiv="Status" content="410 Gone">', None),
+        ('<!-- <meta http-equiv="Status" content="410 Gone"> -->', None),
+        # an implied head holds what an explicit one does
+        ('<!doctype html><title>t</title><meta http-equiv="Status" content="410">', 410),
+        ('<noscript><link rel="x"></noscript> <meta http-equiv="Status" content="410"><p>x', 410),
+        ('<html><noscript></noscript><title>t</title><meta http-equiv="Status" content="410"><body>', 410),
+        ('<template><p>x</p></template><meta http-equiv="Status" content="410">', 410),
+        ('<noscript></noscript>x<meta http-equiv="Status" content="410">', None),
+        ('<noscript></noscript><p>x</p><meta http-equiv="Status" content="410">', None),
+        ('<body><meta http-equiv="Status" content="410">', None),
+        (f'<title>t</title><body>{filler(200_000)}<meta http-equiv="Status" content="410">{LINK}', None),
+        ("", None),
+    ],
+)
+def test_the_status_that_a_head_says(page: str, status: int | None) -> None:
+    assert scan_of(page).status == status
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(("<b>", "</b>", "<script>", "&#", ";", "x", " ", "<", "\ud800", "\0"))))
+def test_text_of_is_never_too_long(pieces: list[str]) -> None:
+    assert len(text_of("".join(pieces), 5)) <= 5
+
+
 class Reference:
     """All of a page by lxml alone."""
 
@@ -416,6 +518,78 @@ def test_agrees_with_lxml_alone(pieces: list[str], chunk: int, head: int) -> Non
     assert sorted(map(str, scan.found)) == sorted(Reference(page).links)
 
 
+def elements_of(page: str | bytes, *words: str, chunk: int = 1000) -> list[Element]:
+    scan = ElementScan(words, charset="utf-8")
+    data = page.encode() if isinstance(page, str) else page
+    found: list[Element] = []
+    for start in range(0, len(data), chunk):
+        found += scan.feed(data[start : start + chunk])
+    found += scan.close()
+    return [(tag, dict(attributes)) for tag, attributes in found]
+
+
+def test_elements_come_in_their_order() -> None:
+    page = (
+        '<link rel="Me" href=a><b>x</b><!-- me --><template><i rel="me"></i><!-- me --></template>'
+        '<a rel=m&#101;>x</a><script><a rel=me></script><textarea><a rel=me></textarea><x:y z="&lt;"/>'
+    )
+    for where in everywhere(page):
+        elements = [each for each in elements_of(where, "me") if each != ("div", {"class": "x"})]
+        assert [each for each in elements if "/x/" not in each[1].get("href", "")] == [
+            ("link", {"rel": "Me", "href": "a"}),
+            (COMMENT, {COMMENT: " me "}),
+            ("a", {"rel": "me"}),
+            ("x:y", {"z": "<"}),
+        ]
+
+
+def test_elements_are_told_near_the_words_alone() -> None:
+    far = "<title>t</title><body>" + "<i a=b>x</i>" * 10_000
+    assert elements_of(far + "<i c=d>word</i>", "no") == []
+    assert ("i", {"c": "d"}) in elements_of(far + "<i c=d>WORD</i>", "word")
+    assert ("base", {"href": "x"}) in elements_of(far + "<BASE href=x>", "no")
+    assert ("a", {"rel": "word"}) in elements_of(far + "<a rel='w&#111;rd'>", "word")
+
+
+def test_who_has_seen_enough_reads_no_further() -> None:
+    scan = ElementScan(["me"], charset="utf-8")
+    elements = scan.feed(b"<link rel=me href=a>" + b"<link rel=me href=b>" * 100_000)
+    began = time.thread_time()
+    assert next(elements) == ("link", {"rel": "me", "href": "a"})
+    assert time.thread_time() - began < 0.01
+
+
+class ElementReference:
+    """The links with a rel of a page, by lxml alone."""
+
+    def __init__(self, page: bytes) -> None:
+        self.links: list[Element] = []
+        parser = etree.HTMLParser(target=self, encoding="utf-8", no_network=True)  # type: ignore[arg-type]
+        parser.feed(page)
+        parser.close()
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        if "rel" in attributes:
+            self.links.append((tag, dict(attributes)))
+
+    def close(self) -> None:
+        pass
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from((*PIECES, "<a rel=web ", "<link rel='web'>", "<b REL=W&#101;B>")), max_size=60)
+)
+def test_elements_agree_with_lxml_alone(pieces: list[str]) -> None:
+    page = "".join(pieces).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(html, "_SIP_BYTES", 7)
+        patch.setattr(html, "CHUNK_BYTES", 30)
+        patch.setattr(html, "_SNIFFED_BYTES", 1)
+        found = [element for element in elements_of(page, "web", chunk=13) if "rel" in element[1]]
+    assert found == ElementReference(page).links
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300), st.text(max_size=20) | st.none(), st.integers(0, 40))
 def test_never_raises(page: bytes, charset: str | None, length: int) -> None:
@@ -458,6 +632,10 @@ def test_hostile_pages_cost_little(page: bytes, hosts: set[str] | None) -> None:
         scan.feed(page[start : start + 4096])
     scan.close()
     assert time.process_time() - started < 1
+    if hosts is None:
+        started = time.process_time()
+        elements_of(page, "blog", "a", chunk=4096)
+        assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("hosts", [HOSTS, None], ids=["hosts", "all"])
@@ -472,3 +650,70 @@ def test_memory_does_not_grow_with_the_page(hosts: set[str] | None) -> None:
 
     peak(100_000)
     assert peak(2_000_000) < peak(400_000) + 512 * 1024
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("<p>One <b>bold</b>\n word.</p><p>Two<br>three</p>", "One bold word.\nTwo\nthree"),
+        ("a<ul><li>b<li>c</ul>d<table><tr><td>e<td>f</table>", "a\nb\nc\nd\ne\nf"),
+        ("<pre>a\n  b</pre>c\nd", "a\nb\nc d"),
+        ('<img src="x" alt="👍"><img src="y">', "👍"),
+        ("a<script>no()</script><style>no</style><iframe>no</iframe><svg><text>no</text></svg>b", "ab"),
+        ("&lt;script&gt;&amp;&#x202e;\u202e&nbsp;x", "<script>& x"),
+        ("<title>no</title><!-- no --><textarea>no</textarea><template>no</template>yes", "yes"),
+        ("", ""),
+    ],
+)
+def test_text_of(markup: str, text: str) -> None:
+    assert text_of(markup, 100) == text
+    assert text_of(markup.encode(), 100) == text
+
+
+def test_text_of_is_cut() -> None:
+    assert text_of("<p>" + "word " * 100_000, 12) == "word word w…"
+    assert text_of("<b>" * 300_000 + "x", 12) == ""
+
+
+@pytest.mark.parametrize(
+    ("href", "url"),
+    [
+        ("/a?b=c#d", "https://s.example/a?b=c#d"),
+        (" HTTP://x.example:8080/ ", "http://x.example:8080/"),
+        ("//x.example", "https://x.example"),
+        ("https://例え.example/é", "https://例え.example/é"),
+        ("https://[2001:db8::1]:81/", "https://[2001:db8::1]:81/"),
+        ("a b\"c<d>e`f'g", "https://s.example/p/a%20b%22c%3Cd%3Ee%60f'g"),
+        ("ja\nvascript:alert(1)", ""),
+        ("JavaScript:alert(1)", ""),
+        ("\x01javascript:alert(1)", ""),
+        ("\u00a0javascript:alert(1)", ""),
+        ("data:text/html,x", ""),
+        ("vbscript:x", ""),
+        ("mailto:x@y.example", ""),
+        ("https://u:p@x.example/", ""),
+        ("https://u@x.example/", ""),
+        ("https://x.example\\@y.example/", ""),
+        ("https://x.example/\x00", ""),
+        ("https://x.example/\u202egnp.exe", ""),
+        ("https://x.example/\u200b", ""),
+        ("https://x%2eexample/", ""),
+        ("https://x<y>.example/", ""),
+        ("https://x.example:99999/", ""),
+        ("https://x.example:0/", ""),
+        ("https://x.example:a/", ""),
+        ("https://[x/", ""),
+        ("https://x.example/" + "a" * 2048, ""),
+        ("https://x.example/" + '"' * 1000, ""),
+    ],
+)
+def test_safe_url(href: str, url: str) -> None:
+    assert safe_url("https://s.example/p/q", href) == url
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=60), st.text(max_size=30))
+def test_a_safe_url_is_safe(href: str, base_url: str) -> None:
+    url = safe_url(base_url, href) or safe_url("https://s.example/", href)
+    assert not url or (url.startswith(("http://", "https://")) and url.isprintable())
+    assert not set(' "<>`\\') & set(url)

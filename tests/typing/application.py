@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_linkback import Linkback, errors, ping_func, signals
-from flask_linkback.linkbacks.sending import Step
+from flask_linkback.linkbacks.explaining import Step
 from flask_linkback.models import Link, LinkState, Mention, MentionState, MentionStatus
 from flask_linkback.site import Route, Site, current_site
 
@@ -65,6 +65,17 @@ def load_chapter(number: int) -> dict[str, Any]:
     return {"number": number}
 
 
+@linkback.spam_check
+def ask_about(mention: Mention) -> str:
+    return "spam" if "casino" in mention.content else "unsure"
+
+
+@linkback.spam_feedback
+def learn(mention: Mention, verdict: str) -> None:
+    print(mention.source, verdict)
+
+
+assert_type(ask_about(Mention()), str)
 assert_type(load_post("a"), Post | None)  # a decorated loader keeps its type
 linkback.register_pingback("post", load_post)
 linkback.register_pingback(create_app, "blog.views.load_post")
@@ -85,7 +96,9 @@ linkback.xmlrpc.register("demo.add", add, returns="int", args=["int", "int"])
 def look(post: Post) -> None:
     assert_type(linkback.mentions_for(post), Sequence[Mention])
     assert_type(linkback.mentions_for("/post/a", protocol="pingback", include_hidden=True), Sequence[Mention])
+    assert_type(linkback.mentions_for(post, type=("like", "repost")), Sequence[Mention])
     assert_type(linkback.mention_count(), int)
+    assert_type(linkback.mention_count(post, type="reply"), int)
     assert_type(linkback.url_for(post), str)
     for mention in linkback.mentions_for(post):
         assert_type(mention.title, str)
@@ -105,12 +118,16 @@ def tell_me(sender: Flask, mention: Mention, **extra: Any) -> None:
 
 linkback.ping_external_links(Post, content="html", url="url", when=lambda post: post.is_open)
 linkback.ping_external_links(Post, targets=lambda post: ["https://elsewhere.example/"])
+linkback.ping_directories(Post, url="url", feed_url=lambda post: f"/feeds/{post.slug}")
 
 
 def publish() -> None:
     linkback.publish("/about", html="<p>About</p>")
     linkback.publish("/news", targets=["https://elsewhere.example/"])
     linkback.publish("/news", targets="https://elsewhere.example/; https://other.example/")
+    linkback.publish("/news", feeds=["/feed.atom"])
+    linkback.gone("/news")
+    linkback.moved("/about", "/about-us")
     db.session.commit()
     assert_type(linkback.explain("https://elsewhere.example/"), Sequence[Step])
     refused = db.session.scalars(select(Link).where(Link.state == LinkState.refused)).all()

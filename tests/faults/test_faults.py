@@ -1,0 +1,26 @@
+"""The experiments in short: a twentieth of the size, and at least two kills each. ``make faults`` has all."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from tests.faults.__main__ import EXPERIMENTS, SHORT
+from tests.faults.stage import DATABASES, POSTGRESQL
+
+TIMED: Final = ("kills", "slow-lane")
+"""What is about some milliseconds: on a busy machine the best of a few counts."""
+TRIES: Final = 3
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "state-machine"])
+def test_an_experiment_in_short(name: str, kind: str) -> None:
+    if kind == "postgresql" and not POSTGRESQL:
+        pytest.skip("LINKBACK_TEST_POSTGRESQL is not set")
+    for _ in range(TRIES if name in TIMED else 1):
+        report = EXPERIMENTS[name](kind, SHORT)
+        if not report.failures:
+            return
+    pytest.fail(str(report))
