@@ -19,6 +19,29 @@ from tests.apps import Blog, make_blog
 POSTGRESQL = os.environ.get("LINKBACK_TEST_POSTGRESQL")
 
 
+TIMED = (
+    "browser",
+    "cli",
+    "docs",
+    "faults",
+    "hostile",
+    "journeys",
+    "outbox",
+    "protocols",
+    "test_example",
+    "test_fetch",
+)
+"""What measures seconds or waits for other processes: on a busy machine it is tried three times."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is tried again; the closing line says how often that was."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0].startswith(TIMED):
+            item.add_marker(pytest.mark.flaky(reruns=2))
+
+
 def pytest_collection_finish() -> None:
     """Let no test pay for looking whether thousands of others are garbage."""
     gc.collect()

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import pytest
 
 from tests.faults.__main__ import EXPERIMENTS, SHORT
 from tests.faults.stage import DATABASES, POSTGRESQL
-
-TIMED: Final = ("kills", "slow-lane")
-"""What is about some milliseconds: on a busy machine the best of a few counts."""
-TRIES: Final = 3
 
 
 @pytest.mark.parametrize("kind", DATABASES)
@@ -19,8 +13,6 @@ TRIES: Final = 3
 def test_an_experiment_in_short(name: str, kind: str) -> None:
     if kind == "postgresql" and not POSTGRESQL:
         pytest.skip("LINKBACK_TEST_POSTGRESQL is not set")
-    for _ in range(TRIES if name in TIMED else 1):
-        report = EXPERIMENTS[name](kind, SHORT)
-        if not report.failures:
-            return
-    pytest.fail(str(report))
+    report = EXPERIMENTS[name](kind, SHORT)
+    if report.failures:
+        pytest.fail(str(report))
