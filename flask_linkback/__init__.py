@@ -2,6 +2,8 @@
 
 from . import errors, signals
 from .blueprints.pingback import ping_func
+from .errors import FeedDoesNotExist
 from .extension import Linkback
+from .feeds import Feed, generators
 
-__all__ = ["Linkback", "errors", "ping_func", "signals"]
+__all__ = ["Feed", "FeedDoesNotExist", "Linkback", "errors", "generators", "ping_func", "signals"]

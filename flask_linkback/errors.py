@@ -6,6 +6,9 @@
     ├── ConfigError              a setting or the way the extension is put together
     │   ├── BaseURLMissing
     │   └── MissingExtra
+    ├── ImproperlyConfigured     a feed's class lacks something
+    ├── FeedDoesNotExist         there is no feed for these arguments
+    ├── UnserializableContentError  a text that XML cannot hold (also a ValueError)
     ├── BulkRefused              a bulk statement would change watched rows unseen
     ├── UnknownTarget            a URL or object that accepts no linkbacks
     └── FetchError               a page could not be fetched
@@ -28,13 +31,16 @@ __all__ = [
     "BaseURLMissing",
     "BulkRefused",
     "ConfigError",
+    "FeedDoesNotExist",
     "FetchError",
+    "ImproperlyConfigured",
     "LinkbackError",
     "MissingExtra",
     "TooLarge",
     "TooManyRedirects",
     "TooSlow",
     "Unreachable",
+    "UnserializableContentError",
     "UnknownTarget",
     "did_you_mean",
 ]
@@ -61,6 +67,18 @@ class MissingExtra(ConfigError):
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs: pip install 'flask-linkback[{extra}]'")
+
+
+class ImproperlyConfigured(LinkbackError):
+    """The class of a feed lacks something, or a hook of it is not what it should be."""
+
+
+class FeedDoesNotExist(LinkbackError):
+    """There is no feed for these arguments."""
+
+
+class UnserializableContentError(LinkbackError, ValueError):
+    """Control characters are not supported in XML 1.0"""
 
 
 class BulkRefused(LinkbackError):

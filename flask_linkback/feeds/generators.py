@@ -1,0 +1,663 @@
+"""Generators: a feed's values as RSS 0.91, RSS 2.0, Atom 1.0 or JSON Feed; they need no application."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
+from io import BytesIO, StringIO
+from typing import Any, ClassVar, Final
+
+from ..errors import UnserializableContentError
+from .values import (
+    Author,
+    Category,
+    Enclosure,
+    Stylesheet,
+    add_domain,
+    as_uri,
+    aware,
+    get_tag_uri,
+    iri_to_uri,
+    rfc2822_date,
+    rfc3339_date,
+)
+from .writer import NAMESPACES, SimplerXMLGenerator, attribute, escape
+
+__all__ = [
+    "Atom1Feed",
+    "DefaultFeed",
+    "Enclosure",
+    "Rss201rev2Feed",
+    "RssFeed",
+    "RssUserland091Feed",
+    "SimplerXMLGenerator",
+    "Stylesheet",
+    "SyndicationFeed",
+    "UnserializableContentError",
+    "add_domain",
+    "get_tag_uri",
+    "iri_to_uri",
+    "rfc2822_date",
+    "rfc3339_date",
+]
+
+_FLUSH_EVERY: Final = 64
+"""So many items are written at a time: some tens of kilobytes."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""The date of what has none: an empty feed says the same whenever it is read."""
+
+BLANK_ITEM: Final[Mapping[str, Any]] = {
+    "title": None,
+    "link": None,
+    "description": None,
+    "author_email": None,
+    "author_name": None,
+    "author_link": None,
+    "pubdate": None,
+    "updateddate": None,
+    "comments": None,
+    "unique_id": None,
+    "unique_id_is_permalink": None,
+    "enclosures": (),
+    "categories": (),
+    "item_copyright": None,
+    "ttl": None,
+    "authors": (),
+    "extensions": (),
+}
+
+
+class SyndicationFeed:
+    """A feed and its items, without a format: what `Rss201rev2Feed` and the others have in common.
+
+    ``title``, ``link`` (URL) and ``description`` are text; ``categories`` are text or `Category`;
+    ``stylesheets`` a list of URLs or `Stylesheet` (TypeError for one of them alone); ``authors`` a list of
+    `Author`; ``hubs`` URLs and ``links`` pairs of relation and URL; ``extensions`` objects of
+    `flask_linkback.feeds.extensions`; ``updated`` when it changed last, where that is known before the
+    items are. Whatever else is given is kept in ``feed`` for methods that subclasses override.
+
+    What Django's generators of these names write is written, but valid: see "Differences from Django".
+    ``django_compatible`` writes what Django 6.1 does, ``strict`` refuses text that XML cannot hold with
+    `UnserializableContentError`.
+    """
+
+    content_type: ClassVar[str]
+    format: ClassVar[str] = ""
+    """What ``?format=`` calls it where one URL has several."""
+    django_compatible = False
+    strict = False
+    items: Any
+
+    def __init__(
+        self,
+        title: Any,
+        link: Any,
+        description: Any,
+        language: Any = None,
+        author_email: Any = None,
+        author_name: Any = None,
+        author_link: Any = None,
+        subtitle: Any = None,
+        categories: Iterable[Any] | None = None,
+        feed_url: Any = None,
+        feed_copyright: Any = None,
+        feed_guid: Any = None,
+        ttl: Any = None,
+        stylesheets: Iterable[Any] | None = None,
+        *,
+        authors: Iterable[Author] = (),
+        hubs: Iterable[str] = (),
+        links: Iterable[tuple[str, str]] = (),
+        extensions: Iterable[Any] = (),
+        updated: datetime | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(stylesheets, Stylesheet | str):
+            raise TypeError(f"stylesheets should be a list, not {stylesheets.__class__}")
+        if stylesheets is not None:
+            stylesheets = [each if isinstance(each, Stylesheet) else Stylesheet(each) for each in stylesheets]
+        self.feed: dict[str, Any] = {
+            "title": _text(title),
+            "link": iri_to_uri(link),
+            "description": _text(description),
+            "language": _text(language),
+            "author_email": _text(author_email),
+            "author_name": _text(author_name),
+            "author_link": iri_to_uri(author_link),
+            "subtitle": _text(subtitle),
+            "categories": clean_categories(categories),
+            "feed_url": iri_to_uri(feed_url),
+            "feed_copyright": _text(feed_copyright),
+            "id": feed_guid or link,
+            "ttl": _text(ttl),
+            "stylesheets": stylesheets,
+            "authors": tuple(authors),
+            "hubs": tuple(hubs),
+            "links": tuple(links),
+            "extensions": tuple(extensions),
+            "updated": updated,
+            **kwargs,
+        }
+        self.items = []
+
+    def add_item(
+        self,
+        title: Any,
+        link: Any,
+        description: Any,
+        author_email: Any = None,
+        author_name: Any = None,
+        author_link: Any = None,
+        pubdate: date | None = None,
+        comments: Any = None,
+        unique_id: Any = None,
+        unique_id_is_permalink: bool | None = None,
+        categories: Iterable[Any] | None = (),
+        item_copyright: Any = None,
+        ttl: Any = None,
+        updateddate: date | None = None,
+        enclosures: Iterable[Enclosure] | None = None,
+        authors: Iterable[Author] = (),
+        extensions: Iterable[Any] = (),
+        **kwargs: Any,
+    ) -> None:
+        """Add an item: text, but for the dates, and of the constructor's kinds.
+
+        Whatever else is given is kept in the item for methods that subclasses override.
+        """
+        self.items.append(
+            {
+                "title": title if title.__class__ is str else _text(title),
+                "link": iri_to_uri(link),
+                "description": description if description.__class__ is str else _text(description),
+                "author_email": _text(author_email),
+                "author_name": _text(author_name),
+                "author_link": iri_to_uri(author_link),
+                "pubdate": pubdate,
+                "updateddate": updateddate,
+                "comments": _text(comments),
+                "unique_id": unique_id if unique_id.__class__ is str else _text(unique_id),
+                "unique_id_is_permalink": unique_id_is_permalink,
+                "enclosures": enclosures or (),
+                "categories": clean_categories(categories) if categories else (),
+                "item_copyright": _text(item_copyright),
+                "ttl": _text(ttl),
+                "authors": authors,
+                "extensions": extensions,
+                **kwargs,
+            }
+        )
+
+    @classmethod
+    def media_types(cls) -> Sequence[str]:
+        """Return the media types that it may be asked for by, its own first."""
+        own = cls.content_type.partition(";")[0]
+        return (own, "application/json") if own.endswith("json") else (own, "application/xml", "text/xml")
+
+    def num_items(self) -> int:
+        """Return how many items there are."""
+        return len(self.items)
+
+    def root_attributes(self) -> dict[str, Any]:
+        """Return attributes for the element that has the items: ``channel`` or ``feed``."""
+        return {}
+
+    def add_root_elements(self, handler: SimplerXMLGenerator) -> None:
+        """Write what the feed says of itself."""
+
+    def add_stylesheets(self, handler: SimplerXMLGenerator) -> None:
+        """Write what comes before the root element."""
+
+    def item_attributes(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Return attributes for the element of an item: ``item`` or ``entry``."""
+        return {}
+
+    def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
+        """Write what is said of an item."""
+
+    def write(self, outfile: Any, encoding: str) -> None:
+        """Write the feed to a file of text or of bytes."""
+        raise NotImplementedError("subclasses of SyndicationFeed must provide a write() method")
+
+    def writeString(self, encoding: str) -> str:
+        """Return the feed as text that says it has this encoding."""
+        out = StringIO()
+        self.write(out, encoding)
+        return out.getvalue()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Return the feed in UTF-8, some items at a time."""
+        out = BytesIO()
+        self.write(out, "utf-8")
+        yield out.getvalue()
+
+    def latest_post_date(self) -> datetime:
+        """Return the newest date of an item; the present, in UTC, if none has one."""
+        return self._newest(self.items) or datetime.now(UTC)
+
+    def _newest(self, items: Iterable[Mapping[str, Any]]) -> Any:
+        dates = [each for item in items for each in (item.get("updateddate"), item.get("pubdate")) if each]
+        if self.django_compatible:
+            return max(dates, default=None)
+        # with and without time zone, days and moments: the one that was given is returned
+        return max(dates, key=aware, default=None)
+
+    def updated(self) -> datetime | None:
+        """Return when the feed changed last, as far as it is known: its own date or its items' newest."""
+        known: datetime | None = self.feed["updated"]
+        if known is not None:
+            return known
+        if not isinstance(self.items, Sequence):  # the first of a stream stands for the others
+            items = iter(self.items)
+            first = list(itertools.islice(items, 1))
+            self.items = itertools.chain(first, items)
+            newest = self._newest(first)
+        else:
+            newest = self._newest(self.items)
+        return aware(newest) if newest is not None else None
+
+
+class _XMLFeed(SyndicationFeed):
+    """What RSS and Atom have in common."""
+
+    _item: ClassVar[str]
+    _prefixes: ClassVar[tuple[str, ...]] = ()
+
+    def write(self, outfile: Any, encoding: str) -> None:
+        """Write the feed to a file of text or of bytes."""
+        handler = self._handler(outfile, encoding)
+        for _ in self._document(handler):
+            handler.write_out()
+        handler.write_out()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Return the feed in UTF-8, some items at a time."""
+        if type(self).write is not _XMLFeed.write:
+            yield from super().chunks()
+            return
+        handler = self._handler(None, "utf-8")
+        for _ in self._document(handler):
+            yield handler.flush()
+        yield handler.flush()
+
+    def _handler(self, out: Any, encoding: str) -> SimplerXMLGenerator:
+        return SimplerXMLGenerator(out, encoding, strict=self.strict, compatible=self.django_compatible)
+
+    def _document(self, handler: SimplerXMLGenerator) -> Iterator[None]:
+        """Write the document, and yield wherever what there is may be taken."""
+        raise NotImplementedError
+
+    def _write_items(self, handler: SimplerXMLGenerator) -> Iterator[None]:
+        if type(self).write_items is not _XMLFeed.write_items:
+            self.write_items(handler)
+        else:
+            yield from self._each_item(handler)
+
+    def write_items(self, handler: SimplerXMLGenerator) -> None:
+        """Write the items."""
+        for _ in self._each_item(handler):
+            pass
+
+    def _each_item(self, handler: SimplerXMLGenerator) -> Iterator[None]:
+        put, add, name = handler.raw, self.add_item_elements, self._item
+        plain = type(self).item_attributes is SyndicationFeed.item_attributes
+        begin, end = f"<{name}>", f"</{name}>"
+        for number, item in enumerate(self.items, 1):
+            if plain:
+                put(begin)
+                add(handler, item)
+                put(end)
+            else:
+                handler.startElement(name, self.item_attributes(item))
+                add(handler, item)
+                handler.endElement(name)
+            if not number % _FLUSH_EVERY:
+                yield
+
+    def _declared(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Attributes of the root, with all vocabularies that are known to be used."""
+        if self.django_compatible:
+            return dict(attributes)
+        prefixes = {*self._prefixes, *self.feed.get("prefixes", ())}
+        prefixes |= {prefix for each in self.feed["extensions"] for prefix in each.prefixes}
+        if isinstance(self.items, Sequence):
+            several = (item.get("extensions", ()) for item in self.items)
+            prefixes |= {prefix for some in several for each in some for prefix in each.prefixes}
+        prefixes -= self._own
+        return {f"xmlns:{prefix}": NAMESPACES[prefix] for prefix in sorted(prefixes)} | dict(attributes)
+
+    _own: ClassVar[frozenset[str]] = frozenset()
+    """Vocabularies that are the format's own."""
+
+    def add_stylesheets(self, handler: SimplerXMLGenerator) -> None:
+        """Write the stylesheets; they come before the root element."""
+        for stylesheet in self.feed["stylesheets"] or ():
+            handler.processingInstruction("xml-stylesheet", stylesheet)
+
+
+class RssFeed(_XMLFeed):
+    """RSS, of whatever version."""
+
+    content_type = "application/rss+xml; charset=utf-8"
+    format = "rss"
+    _version: ClassVar[str]
+    _item = "item"
+    _prefixes = ("dc",)
+
+    def _document(self, handler: SimplerXMLGenerator) -> Iterator[None]:
+        handler.startDocument()
+        self.add_stylesheets(handler)
+        handler.startElement("rss", self._declared(self.rss_attributes()))
+        handler.startElement("channel", self.root_attributes())
+        self.add_root_elements(handler)
+        yield from self._write_items(handler)
+        self.endChannelElement(handler)
+        handler.endElement("rss")
+
+    def rss_attributes(self) -> dict[str, Any]:
+        """Return attributes for the root element."""
+        return {"version": self._version, "xmlns:atom": NAMESPACES["atom"]}
+
+    def endChannelElement(self, handler: SimplerXMLGenerator) -> None:
+        """End the element that has the items."""
+        handler.endElement("channel")
+
+    def add_root_elements(self, handler: SimplerXMLGenerator) -> None:
+        """Write what the channel says of itself (RSS 2.0, "Required channel elements" and after)."""
+        feed = self.feed
+        add = handler.addQuickElement
+        self._add_title(handler, feed["title"])
+        add("link", feed["link"])
+        add("description", feed["description"])
+        if feed["feed_url"] is not None:
+            add("atom:link", None, {"rel": "self", "href": feed["feed_url"]})
+        for rel, href in _relations(feed):
+            add("atom:link", None, {"rel": rel, "href": href})
+        if feed["language"] is not None:
+            add("language", feed["language"])
+        for category in feed["categories"]:
+            _add_rss_category(handler, category)
+        if feed["feed_copyright"] is not None:
+            add("copyright", feed["feed_copyright"])
+        if self.django_compatible:
+            add("lastBuildDate", rfc2822_date(self.latest_post_date()))
+        elif (updated := self.updated()) is not None:
+            add("lastBuildDate", rfc2822_date(updated))
+        if feed["ttl"] is not None:
+            add("ttl", feed["ttl"])
+        for author in feed["authors"]:
+            add("dc:creator", author.name)
+        for extension in feed["extensions"]:
+            extension.add_to_rss(handler)
+
+    def _add_title(self, handler: SimplerXMLGenerator, title: str | None) -> None:
+        if title and not self.django_compatible:
+            handler.raw(f"<title>{_title(title)}</title>")
+        else:
+            handler.addQuickElement("title", title)
+
+
+class RssUserland091Feed(RssFeed):
+    """RSS 0.91 (Userland): items have a title, a link and a description."""
+
+    _version = "0.91"
+
+    def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
+        """Write what is said of an item."""
+        self._add_title(handler, item["title"])
+        handler.addQuickElement("link", item["link"])
+        if item["description"] is not None:
+            handler.addQuickElement("description", item["description"])
+
+
+class Rss201rev2Feed(RssFeed):
+    """RSS 2.0 (RSS Advisory Board, 2.0.11)."""
+
+    _version = "2.0"
+
+    def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
+        """Write what is said of an item ("Elements of <item>")."""
+        compatible = self.django_compatible
+        title, description, link = item["title"], item["description"], item["link"]
+        if compatible or not title:
+            xml = f"<title>{escape(title)}</title>" if title else "<title/>"
+        else:
+            xml = f"<title>{_title(title)}</title>"
+        xml += f"<link>{escape(link)}</link>" if link else "<link/>"
+        if description is not None:
+            xml += f"<description>{escape(description)}</description>" if description else "<description/>"
+
+        name, email = item["author_name"], item["author_email"]
+        if email:
+            xml += f"<author>{escape(f'{email} ({name})' if name else email)}</author>"
+        elif name:
+            xml += f"<dc:creator{handler.declare('dc')}>{escape(name)}</dc:creator>"
+        if authors := item.get("authors"):
+            xml += _rss_authors(handler, authors, has_author=bool(email))
+
+        pubdate, comments, unique_id = item["pubdate"], item["comments"], item["unique_id"]
+        if pubdate is not None:
+            xml += f"<pubDate>{rfc2822_date(pubdate)}</pubDate>"
+        if comments is not None:
+            xml += f"<comments>{escape(comments)}</comments>" if comments else "<comments/>"
+        if unique_id is not None:
+            permalink = item.get("unique_id_is_permalink")
+            if not compatible and (permalink or not isinstance(permalink, bool)):
+                # without the attribute it would be taken for the address of the item
+                permalink = permalink if unique_id.startswith(("http://", "https://")) else False
+            if permalink is True or permalink is False:
+                xml += f'<guid isPermaLink="{"true" if permalink else "false"}">{escape(unique_id)}</guid>'
+            else:
+                xml += f"<guid>{escape(unique_id)}</guid>"
+        if compatible and item["ttl"] is not None:
+            xml += f"<ttl>{escape(item['ttl'])}</ttl>"
+        if item["enclosures"]:
+            xml += _rss_enclosure(item["enclosures"])
+        handler.raw(xml)
+        for category in item["categories"]:
+            _add_rss_category(handler, category)
+        for extension in item.get("extensions", ()):
+            extension.add_to_rss(handler)
+
+
+class Atom1Feed(_XMLFeed):
+    """Atom 1.0 (RFC 4287)."""
+
+    content_type = "application/atom+xml; charset=utf-8"
+    format = "atom"
+    ns = NAMESPACES["atom"]
+    _item = "entry"
+    _own = frozenset({"atom"})
+    _fallback: datetime = _EPOCH
+    """When the feed changed last: it stands in for entries without a date."""
+
+    def _document(self, handler: SimplerXMLGenerator) -> Iterator[None]:
+        handler.startDocument()
+        if not self.django_compatible:
+            self._fallback = self.updated() or _EPOCH
+            self.add_stylesheets(handler)
+        handler.startElement("feed", self._declared(self.root_attributes()))
+        self.add_root_elements(handler)
+        yield from self._write_items(handler)
+        handler.endElement("feed")
+
+    def root_attributes(self) -> dict[str, Any]:
+        """Return attributes for the root element."""
+        if self.feed["language"] is not None:
+            return {"xmlns": self.ns, "xml:lang": self.feed["language"]}
+        return {"xmlns": self.ns}
+
+    def add_root_elements(self, handler: SimplerXMLGenerator) -> None:
+        """Write what the feed says of itself (section 4.1.1)."""
+        feed = self.feed
+        add = handler.addQuickElement
+        add("title", feed["title"])
+        add("link", "", {"rel": "alternate", "href": feed["link"]})
+        if feed["feed_url"] is not None:
+            add("link", "", {"rel": "self", "href": feed["feed_url"]})
+        for rel, href in _relations(feed):
+            add("link", "", {"rel": rel, "href": href})
+        add("id", self._feed_id())
+        if self.django_compatible:
+            add("updated", rfc3339_date(self.latest_post_date()))
+        else:
+            add("updated", _atom_date(self._fallback))
+        _add_atom_authors(handler, feed)
+        if not (self.django_compatible or feed["author_name"] is not None or feed["authors"]):
+            # a feed must name somebody, unless all of its entries do (section 4.1.1)
+            _add_person(handler, Author(name=feed["title"] or feed["link"] or "-"))
+        if feed["subtitle"] is not None:
+            add("subtitle", feed["subtitle"])
+        for category in feed["categories"]:
+            handler.raw(_atom_category(category))
+        if feed["feed_copyright"] is not None:
+            add("rights", feed["feed_copyright"])
+        for extension in feed["extensions"]:
+            extension.add_to_atom(handler)
+
+    def _feed_id(self) -> str:
+        known = self.feed["id"]
+        return known if self.django_compatible else as_uri(str(known), within="")
+
+    def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
+        """Write what is said of an entry (section 4.1.2)."""
+        compatible = self.django_compatible
+        title, link, pubdate, updated = item["title"], item["link"], item["pubdate"], item["updateddate"]
+        xml = f"<title>{escape(title)}</title>" if title else "<title/>"
+        xml += f'<link href="{attribute(link)}" rel="alternate"/>'
+        if compatible:
+            published = rfc3339_date(pubdate) if pubdate is not None else None
+            changed = rfc3339_date(updated) if updated is not None else None
+        else:
+            published = _atom_date(pubdate) if pubdate is not None else None
+            changed = _atom_date(updated) if updated is not None else published
+            changed = changed or _atom_date(self._fallback)
+        if published is not None:
+            xml += f"<published>{published}</published>"
+        if changed is not None:
+            xml += f"<updated>{changed}</updated>"
+        if item["author_name"] is not None or item.get("authors"):
+            handler.raw(xml)
+            _add_atom_authors(handler, item)
+            xml = ""
+        unique_id = item["unique_id"]
+        if unique_id is None:
+            unique_id = get_tag_uri(link, pubdate)
+        elif not compatible and not unique_id.startswith(("http://", "https://")):
+            unique_id = as_uri(unique_id, within=str(self.feed["id"]))
+        xml += f"<id>{escape(unique_id)}</id>" if unique_id else "<id/>"
+        if (description := item["description"]) is not None:
+            xml += (
+                f'<summary type="html">{escape(description)}</summary>'
+                if description
+                else '<summary type="html"/>'
+            )
+        for enclosure in item["enclosures"]:
+            xml += (
+                f'<link href="{attribute(enclosure.url)}" length="{attribute(enclosure.length)}" '
+                f'rel="enclosure" type="{attribute(enclosure.mime_type)}"/>'
+            )
+        for category in item["categories"]:
+            xml += _atom_category(category)
+        if item["item_copyright"] is not None:
+            xml += f"<rights>{escape(item['item_copyright'])}</rights>"
+        handler.raw(xml)
+        for extension in item.get("extensions", ()):
+            extension.add_to_atom(handler)
+
+
+DefaultFeed = Rss201rev2Feed
+
+# --- parts -------------------------------------------------------------------------------------------
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if value is not None else None
+
+
+def clean_categories(categories: Iterable[Any] | None) -> Sequence[str | Category]:
+    """Return categories as text, but for those that are a `Category`."""
+    return [each if isinstance(each, Category) else str(each) for each in categories or ()]
+
+
+def _title(title: str) -> str:
+    """Escape a title so that readers who take it for HTML show the same (RSS profile, "Character data")."""
+    text = escape(title)
+    return text.replace("&amp;", "&#x26;").replace("&lt;", "&#x3C;") if "&" in text else text
+
+
+def _relations(feed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Links of a feed beside those that it always has."""
+    yield from (("hub", hub) for hub in feed["hubs"])
+    yield from feed["links"]
+
+
+def _atom_date(day: date) -> str:
+    """A date that Atom allows: the zones of RFC 3339 have hours and minutes."""
+    moment = aware(day)
+    offset = moment.utcoffset()
+    if offset is not None and offset.seconds % 60:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat()
+
+
+def _add_rss_category(handler: SimplerXMLGenerator, category: str | Category) -> None:
+    if isinstance(category, Category):
+        handler.addQuickElement(
+            "category", category.term, {"domain": category.scheme} if category.scheme else None
+        )
+    else:
+        handler.raw(f"<category>{escape(category)}</category>" if category else "<category/>")
+
+
+def _atom_category(category: str | Category) -> str:
+    if isinstance(category, str):
+        return f'<category term="{attribute(category)}"/>'
+    parts = {"label": category.label, "scheme": category.scheme, "term": category.term}
+    inner = " ".join(f'{name}="{attribute(value)}"' for name, value in parts.items() if value is not None)
+    return f"<category {inner}/>"
+
+
+def _rss_enclosure(enclosures: Iterable[Enclosure]) -> str:
+    several = list(enclosures)
+    if len(several) > 1:
+        raise ValueError(
+            "RSS feed items may only have one enclosure, see "
+            "http://www.rssboard.org/rss-profile#element-channel-item-enclosure"
+        )
+    enclosure = several[0]
+    return (
+        f'<enclosure length="{attribute(enclosure.length)}" type="{attribute(enclosure.mime_type)}" '
+        f'url="{attribute(enclosure.url)}"/>'
+    )
+
+
+def _rss_authors(handler: SimplerXMLGenerator, authors: Iterable[Author], *, has_author: bool) -> str:
+    """RSS has room for one author, who has an address; the others are creators of Dublin Core."""
+    xml = ""
+    for author in authors:
+        if author.email and not has_author:
+            has_author = True
+            xml += f"<author>{escape(f'{author.email} ({author.name})')}</author>"
+        else:
+            xml += f"<dc:creator{handler.declare('dc')}>{escape(author.name)}</dc:creator>"
+    return xml
+
+
+def _add_atom_authors(handler: SimplerXMLGenerator, of: Mapping[str, Any]) -> None:
+    if of["author_name"] is not None:
+        _add_person(handler, Author(name=of["author_name"], email=of["author_email"], url=of["author_link"]))
+    for author in of.get("authors", ()):
+        _add_person(handler, author)
+
+
+def _add_person(handler: SimplerXMLGenerator, person: Author) -> None:
+    """Write an ``author`` (RFC 4287, section 3.2)."""
+    handler.startElement("author")
+    handler.addQuickElement("name", person.name)
+    if person.email is not None:
+        handler.addQuickElement("email", person.email)
+    if person.url is not None:
+        handler.addQuickElement("uri", person.url)
+    handler.endElement("author")

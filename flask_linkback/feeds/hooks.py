@@ -1,0 +1,52 @@
+"""Hooks: how an attribute of a feed's class is looked up: a value, or a method with or without an object."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import ImproperlyConfigured
+
+__all__ = ["Hook", "bind", "look_up"]
+
+Hook = Callable[[Any], Any]
+
+
+def bind(of: object, name: str) -> Hook | None:
+    """Return a function that takes an object and returns what the hook says of it; None without the hook.
+
+    The rules are those of Django's feeds. What is not callable is the value itself. A callable is given
+    the object if its code has two positional arguments, decorators with ``functools.wraps`` seen
+    through. A property that raises AttributeError is no hook. One without any argument that is no
+    static method was decorated without ``wraps``: `ImproperlyConfigured`.
+    """
+    try:
+        hook = getattr(of, name)
+    except AttributeError:
+        return None
+    if not callable(hook):
+        return lambda _: hook
+    return hook if _takes_object(of, name, hook) else lambda _: hook()
+
+
+def look_up(of: object, name: str, obj: Any, default: Any = None) -> Any:
+    """Return what a hook says of an object."""
+    hook = bind(of, name)
+    return default if hook is None else hook(obj)
+
+
+def _takes_object(of: object, name: str, hook: Any) -> bool:
+    # the arguments are counted, for a TypeError may come from within
+    function = inspect.unwrap(hook)
+    try:
+        code = function.__code__
+    except AttributeError:
+        function = inspect.unwrap(hook.__call__)
+        code = function.__code__
+    count: int = code.co_argcount
+    if not count and not isinstance(inspect.getattr_static(of, function.__name__, None), staticmethod):
+        raise ImproperlyConfigured(
+            f"Feed method {name!r} decorated by {function.__name__!r} needs to use @functools.wraps."
+        )
+    return count == 2

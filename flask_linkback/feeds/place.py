@@ -1,0 +1,129 @@
+"""Place: where a feed is read and as what: its site, its own address, its format, language and time zone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urljoin, urlsplit
+
+from flask import Request, abort, current_app
+
+from ..site import Site, find_site
+from .generators import SyndicationFeed
+from .hooks import look_up
+from .values import add_domain, iri_to_uri
+
+if TYPE_CHECKING:
+    from .view import Feed
+
+__all__ = ["FeedSite", "Place", "find_place"]
+
+_PATH: Final = "/:@!$&'()*+,;=~"
+"""What stands in a path as it is (RFC 3986, section 3.3)."""
+FORMAT: Final = "format"
+"""The argument that chooses among several formats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedSite:
+    """What templates know as ``site``: its host, with the port where it needs one, and its name."""
+
+    domain: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a feed is read, and as what."""
+
+    site: FeedSite
+    is_secure: bool
+    path: str
+    """Of the feed: what Django calls ``request.path``."""
+    query: str
+    """What of the query chooses a document, in a fixed order."""
+    feed_type: type[SyndicationFeed]
+    language: str
+    vary: Collection[str]
+    """The headers of the request that chose."""
+    timezone: tzinfo
+    linkback: Site | None
+
+    @property
+    def origin(self) -> str:
+        return f"{'https' if self.is_secure else 'http'}://{self.site.domain}"
+
+    def own_address(self, view: Feed, obj: Any) -> str:
+        """The feed's own URL: what its hook says, or where it is read."""
+        said = look_up(view, "feed_url", obj)
+        if view.django_compatible:
+            return self.glue(said or self.path)
+        return self.join(said or (f"{self.path}?{self.query}" if self.query else self.path))
+
+    def glue(self, url: Any) -> str:
+        """Make a URL absolute as Django does."""
+        return add_domain(self.site.domain, url, self.is_secure)
+
+    def join(self, url: Any) -> str:
+        """Make a URL absolute as browsers do, from the root of the site (RFC 3986, section 5)."""
+        text = url if isinstance(url, str) else str(url)
+        if text.startswith(("http://", "https://")):
+            return text
+        if text.startswith("/") and not text.startswith("//"):
+            return f"{self.origin}{iri_to_uri(text)}"
+        return str(iri_to_uri(urljoin(f"{self.origin}/", text)))
+
+
+def find_place(request: Request, view: Feed) -> Place:
+    """Say where this request reads: by BASE_URL where it is known, or else by its Host header."""
+    linkback = find_site()
+    base = linkback.settings.site.base_url if linkback is not None else None
+    parts = urlsplit(base if base is not None else request.root_url.rstrip("/"))
+    language, by_visitor = (view.language, False) if view.language else _language(linkback)
+    feed_type, by_type = _choose_type(view, request)
+    name = linkback.settings.site.site_name if linkback is not None else None
+    return Place(
+        site=FeedSite(domain=parts.netloc, name=name or parts.netloc),
+        is_secure=parts.scheme == "https",
+        path=f"{parts.path}{quote(request.path, safe=_PATH)}",
+        query=_query(view, request),
+        feed_type=feed_type,
+        language=language,
+        vary=[*(["Accept"] if by_type else []), *(["Accept-Language"] if by_visitor else [])],
+        timezone=linkback.settings.feeds.timezone if linkback is not None else UTC,
+        linkback=linkback,
+    )
+
+
+def _choose_type(view: Feed, request: Request) -> tuple[type[SyndicationFeed], bool]:
+    """Choose among several formats by ``?format=``, or by what is accepted; the first for any other."""
+    several = view.feed_types
+    if not several:
+        return view.feed_type, False
+    wanted = request.args.get(FORMAT)
+    if wanted is not None:
+        chosen = next((each for each in several if each.format == wanted), None)
+        return (chosen or abort(404, "The feed has no such format.")), False
+    by_media_type = {media_type: each for each in reversed(several) for media_type in each.media_types()}
+    best = request.accept_mimetypes.best_match(
+        [media_type for each in several for media_type in each.media_types()]
+    )
+    return (by_media_type[best] if best else several[0]), True
+
+
+def _query(view: Feed, request: Request) -> str:
+    names = [name for name in view.query_arguments() if name in request.args]
+    return "&".join(f"{name}={quote(request.args[name], safe='')}" for name in names)
+
+
+def _language(linkback: Site | None) -> tuple[str, bool]:
+    """The language of Flask-Babel, which depends on the visitor, or that of the setting."""
+    if "babel" in current_app.extensions:
+        from flask_babel import get_locale
+
+        locale = get_locale()
+        if locale is not None:
+            return str(locale).replace("_", "-"), True
+    return (linkback.settings.feeds.language if linkback is not None else "en-us"), False

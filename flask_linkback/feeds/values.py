@@ -1,0 +1,229 @@
+"""Values: what feeds are made of: dates, addresses, enclosures, stylesheets, authors, categories."""
+
+from __future__ import annotations
+
+import email.utils
+import html
+import mimetypes
+import re
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, tzinfo
+from io import StringIO
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+__all__ = [
+    "Author",
+    "Category",
+    "Enclosure",
+    "Media",
+    "Stylesheet",
+    "Tombstone",
+    "add_domain",
+    "get_tag_uri",
+    "iri_to_uri",
+    "rfc2822_date",
+    "rfc3339_date",
+]
+
+# --- dates -------------------------------------------------------------------------------------------
+
+_days: dict[str, str] = {}
+"""``"2026-01-31"`` as ``"Sat, 31 Jan 2026 "``: items of a feed share their days."""
+_DAYS_REMEMBERED: Final = 4096
+
+
+def rfc2822_date(date: date) -> str:
+    """Write a date as RSS does (RFC 2822, section 3.3): without a zone ``-0000``, a day as its midnight."""
+    at = _moment(date)
+    text = at.isoformat("T", "seconds")
+    day = _days.get(text[:10])
+    if day is None:
+        if len(_days) >= _DAYS_REMEMBERED:
+            _days.clear()
+        day = _days[text[:10]] = email.utils.format_datetime(at.replace(tzinfo=None))[:17]
+    zone = text[19:]
+    # offsets with seconds are written to the minute
+    return f"{day}{text[11:19]} {zone[:3]}{zone[4:6]}" if zone else f"{day}{text[11:19]} -0000"
+
+
+def rfc3339_date(date: date) -> str:
+    """Write a date as Atom does (RFC 3339, section 5.6): without a zone ``Z``, a day as its midnight."""
+    at = _moment(date)
+    return at.isoformat() if at.tzinfo is not None else f"{at.isoformat()}Z"
+
+
+def _moment(day: date) -> datetime:
+    return day if isinstance(day, datetime) else datetime.combine(day, time())
+
+
+def moment(day: date, zone: tzinfo) -> datetime:
+    """Return a date with its time zone, or this one where it has none; a day is its midnight."""
+    at = _moment(day)
+    return at if at.tzinfo is not None else at.replace(tzinfo=zone)
+
+
+def aware(day: date) -> datetime:
+    """Return a date that can be compared with any other: without a time zone it means UTC."""
+    return moment(day, UTC)
+
+
+# --- addresses ---------------------------------------------------------------------------------------
+
+_RESERVED: Final = "/#%[]=:;$&()+,!?*@'~"
+"""The reserved characters of RFC 3986, section 2.2, ``%`` and ``~``: what is not quoted."""
+_PLAIN: Final = bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B)) + b"_.-"
+_UNCHANGED: Final = _PLAIN + _RESERVED.encode()
+
+
+def iri_to_uri(iri: Any) -> Any:
+    """Quote what a URI cannot have (RFC 3987, section 3.1); what is quoted stays, None is None.
+
+    Takes text, UTF-8 bytes or an object whose ``str()`` is the address.
+    """
+    if iri is None:
+        return None
+    text = iri if isinstance(iri, str | bytes) else str(iri)
+    if isinstance(text, str) and text.isascii() and not text.encode().translate(None, _UNCHANGED):
+        return text
+    return quote(text, safe=_RESERVED)
+
+
+def add_domain(domain: str, url: str, secure: bool = False) -> str:
+    """Put scheme and domain before a path; an absolute http(s) or mailto URL stays as it is.
+
+    As Django's function of this name: what has no slash in front is glued to the domain.
+    """
+    protocol = "https" if secure else "http"
+    if url.startswith("//"):
+        return f"{protocol}:{url}"
+    if url.startswith(("http://", "https://", "mailto:")):
+        return url
+    return str(iri_to_uri(f"{protocol}://{domain}{url}"))
+
+
+def get_tag_uri(url: str, date: date | None) -> str:
+    """Make a tag URI (RFC 4151) of an address and the day that it dates from."""
+    parts = urlsplit(url)
+    day = f",{date:%Y-%m-%d}" if date is not None else ""
+    return f"tag:{parts.hostname}{day}:{parts.path}/{parts.fragment}"
+
+
+_is_uri: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"{}|\\^`]+\Z").match
+
+
+def as_uri(text: str, *, within: str) -> str:
+    """Return an id that is a URI already as it is; of any other, a ``urn:uuid`` that stays the same.
+
+    ``within`` says what the id belongs to: two feeds may both have an item 42 (RFC 4287, section 4.2.6).
+    """
+    if _is_uri(text):
+        return text
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"{within}\n{text}").urn
+
+
+# --- things ------------------------------------------------------------------------------------------
+
+
+class Enclosure:
+    """A file that belongs to an item: ``url``, ``length`` in bytes and ``mime_type``, all text."""
+
+    def __init__(self, url: Any, length: Any, mime_type: Any) -> None:
+        self.url: str = iri_to_uri(url)
+        self.length, self.mime_type = length, mime_type
+
+
+class Stylesheet:
+    """How a browser shows a feed: ``<?xml-stylesheet ...?>`` (Associating Style Sheets with XML documents).
+
+    ``url`` may be an object whose ``str()`` is the address, which is asked for when the feed is written.
+    ``mimetype`` ``""`` is guessed by the name's end, None is left out; so is a ``media`` of None.
+    """
+
+    def __init__(self, url: Any, mimetype: str | None = "", media: str | None = "screen") -> None:
+        self._url = url
+        self._mimetype = mimetype
+        self.media = media
+
+    @property
+    def url(self) -> str:
+        return str(iri_to_uri(self._url))
+
+    @property
+    def mimetype(self) -> str | None:
+        return _guess_mimetype(self.url) if self._mimetype == "" else self._mimetype
+
+    def __str__(self) -> str:
+        attributes = {"href": self.url, "media": self.media, "type": self.mimetype}
+        return " ".join(
+            f'{name}="{html.escape(value)}"' for name, value in attributes.items() if value is not None
+        )
+
+    def __repr__(self) -> str:
+        return repr((self.url, self.mimetype, self.media))
+
+
+def _guess_mimetype(url: str) -> str | None:
+    """By the end of the name; XSLT is what browsers take it for, on every platform."""
+    known = mimetypes.MimeTypes()
+    known.readfp(StringIO("text/xsl\txsl\ntext/xsl\txslt"))
+    return known.guess_type(url)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Author:
+    """Who wrote a feed or an item: ``Author(name="Ann")``; the rest are text where known.
+
+    RFC 4287, section 3.2; JSON Feed 1.1, "authors"; ``dc:creator`` in RSS, which has no address but e-mail.
+    """
+
+    name: str
+    email: str | None = None
+    url: str | None = None
+    avatar: str | None = None
+
+
+@dataclass(frozen=True)
+class Category:
+    """What a feed or an item is about: ``Category("tides")`` (RFC 4287, section 4.2.2).
+
+    ``scheme`` is the address of the list that has the term, RSS's ``domain``; ``label`` is for people.
+    """
+
+    term: str
+    scheme: str | None = None
+    label: str | None = None
+
+    def __str__(self) -> str:
+        return self.term
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tombstone:
+    """An item that was taken away: its id, when (aware), by whom and why (RFC 6721, section 2)."""
+
+    ref: str
+    when: datetime
+    by: str | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Media:
+    """A picture, sound or film of an item (Media RSS 1.5.1, ``media:content``).
+
+    ``medium`` is "image", "audio", "video", "document" or "executable"; sizes are pixels, ``duration``
+    seconds, ``thumbnails`` addresses of pictures, ``credit`` who made it.
+    """
+
+    url: str
+    type: str | None = None
+    medium: str | None = None
+    width: int | None = None
+    height: int | None = None
+    duration: float | None = None
+    title: str | None = None
+    description: str | None = None
+    thumbnails: tuple[str, ...] = ()
+    credit: str | None = None
