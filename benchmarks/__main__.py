@@ -26,6 +26,7 @@ NAMES = (
     "pingback_stored",
     "html_scan",
     "discovery",
+    "feeds",
 )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import Request, Response, stream_with_context
 from werkzeug.exceptions import NotFound
 
-from .conditional import Validators, digest
+from .conditional import Validators, checksum, digest
 from .hooks import look_up
 from .place import find_place
 from .values import moment
@@ -95,9 +95,9 @@ class Answer:
             last_modified = datetime.fromisoformat(said) if said else None
         else:
             with calling_items():
-                feed = self._view.get_feed(self._obj, self._request)
+                feed = self._view.feed_to_write(self._obj, self._request)
                 body = b"".join(feed.chunks())
-            last_modified, etag = feed.updated(), digest(body)
+            last_modified, etag = feed.updated(), checksum(body)
             if cache is not None:
                 said = last_modified.isoformat() if last_modified is not None else ""
                 cache.set(key, (body, said, etag), timeout=self._view.cache_seconds)
@@ -108,7 +108,7 @@ class Answer:
 
         def chunks() -> Iterator[bytes]:
             with calling_items():
-                yield from self._view.get_feed_of_a_stream(self._obj, self._request).chunks()
+                yield from self._view.feed_to_write(self._obj, self._request).chunks()
 
         written = stream_with_context(chunks())
         return chain([next(written)], _closing(written))

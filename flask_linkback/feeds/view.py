@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
-from datetime import tzinfo
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from flask import Request, Response, abort, current_app, render_template, request
+from flask import Request, Response, abort, request
 from flask.typing import ResponseReturnValue
 from flask.views import View
-from jinja2 import Template, TemplateNotFound
 from sqlalchemy.exc import NoResultFound
 
 from ..errors import FeedDoesNotExist, ImproperlyConfigured
 from . import generators
 from .answering import Answer, calling_items
-from .extensions import FEED_HOOKS, ITEM_HOOKS
-from .generators import BLANK_ITEM, SyndicationFeed, clean_categories
-from .hooks import Hook, bind, look_up
+from .extensions import FEED_HOOKS
+from .generators import SyndicationFeed
+from .hooks import is_of, look_up
+from .items import ItemHooks
 from .place import FORMAT, Place, find_place
-from .values import Enclosure, iri_to_uri, moment
+from .values import Enclosure, moment
 
 __all__ = ["Feed"]
-
-Item = dict[str, Any]
 
 
 class Feed(View):
@@ -150,7 +147,7 @@ class Feed(View):
         """Return the generator with all items."""
         place = find_place(request, self)
         feed = self._begin(obj, place)
-        make = self._item_maker(obj, request, place)
+        make = ItemHooks(self, obj, request, place).as_dicts()
         items = look_up(self, "items", obj)
         if type(feed).add_item is SyndicationFeed.add_item:
             feed.items = list(map(make, items))
@@ -159,13 +156,19 @@ class Feed(View):
                 feed.add_item(**make(item))
         return feed
 
-    def get_feed_of_a_stream(self, obj: Any, request: Request) -> SyndicationFeed:
-        """Return the generator with items that are made as they are written, where nobody needs them all."""
-        if not _is_base(self, "get_feed") or self.feed_type.add_item is not SyndicationFeed.add_item:
+    def feed_to_write(self, obj: Any, request: Request) -> SyndicationFeed:
+        """Return the generator to be written once: its items may be written already, or be still to come."""
+        if not is_of(self, "get_feed") or self.feed_type.add_item is not SyndicationFeed.add_item:
             return self.get_feed(obj, request)
         place = find_place(request, self)
         feed = self._begin(obj, place)
-        feed.items = map(self._item_maker(obj, request, place), look_up(self, "items", obj))
+        hooks = ItemHooks(self, obj, request, place)
+        items = look_up(self, "items", obj)
+        at_once = hooks.as_xml(feed)
+        if at_once is not None:
+            feed.written = map(at_once, items) if self.stream else list(map(at_once, items))
+        else:
+            feed.items = map(hooks.as_dicts(), items) if self.stream else list(map(hooks.as_dicts(), items))
         return feed
 
     @classmethod
@@ -211,153 +214,3 @@ class Feed(View):
         feed.django_compatible = feed.django_compatible or self.django_compatible
         feed.strict = feed.strict or self.strict
         return feed
-
-    def _item_maker(self, obj: Any, request: Request, place: Place) -> Callable[[Any], Item]:
-        """Return what makes an item for the generator; the hooks are looked up once, here."""
-        compatible = self.django_compatible
-        title, description, link, guid, permalink = map(
-            self._bound,
-            ("item_title", "item_description", "item_link", "item_guid", "item_guid_is_permalink"),
-        )
-        name, email, address, authors = map(
-            self._bound, ("item_author_name", "item_author_email", "item_author_link", "item_authors")
-        )
-        pubdate, updateddate, comments, categories, rights, enclosures = map(
-            self._bound,
-            (
-                "item_pubdate",
-                "item_updateddate",
-                "item_comments",
-                "item_categories",
-                "item_copyright",
-                "item_enclosures",
-            ),
-        )
-        more = None if _is_base(self, "item_extra_kwargs") else self.item_extra_kwargs
-        extensions = [] if compatible else self._item_extensions()
-        drawn = self._templates()
-        if any(drawn) or not _is_base(self, "get_context_data"):
-            title, description = self._drawn(drawn, title, description, obj, request, place)
-        absolute, when = (place.glue, _aware) if compatible else (place.join, moment)
-        zone, copy = place.timezone, dict(BLANK_ITEM).copy
-
-        def make(item: Any) -> Item:
-            made = copy()
-            if title is not None:
-                said = title(item)
-                made["title"] = said if said.__class__ is str or said is None else str(said)
-            if description is not None:
-                said = description(item)
-                made["description"] = said if said.__class__ is str or said is None else str(said)
-            at = absolute(link(item) if link is not None else None)
-            made["link"] = iri_to_uri(at)
-            said = at if guid is None else guid(item)
-            made["unique_id"] = said if said.__class__ is str or said is None else str(said)
-            if permalink is not None:
-                made["unique_id_is_permalink"] = permalink(item)
-            if enclosures is not None:
-                made["enclosures"] = enclosures(item) or ()
-            if name is not None and (said := name(item)) is not None:
-                made["author_name"] = str(said)
-                if email is not None and (said := email(item)) is not None:
-                    made["author_email"] = str(said)
-                if address is not None:
-                    made["author_link"] = iri_to_uri(address(item))
-            if pubdate is not None and (said := pubdate(item)):
-                made["pubdate"] = when(said, zone)
-            if updateddate is not None and (said := updateddate(item)):
-                made["updateddate"] = when(said, zone)
-            if comments is not None and (said := comments(item)) is not None:
-                made["comments"] = str(said) if compatible else absolute(said)
-            if categories is not None and (said := categories(item)):
-                made["categories"] = clean_categories(said)
-            if rights is not None and (said := rights(item)) is not None:
-                made["item_copyright"] = str(said)
-            if authors is not None:
-                made["authors"] = authors(item) or ()
-            if extensions:
-                made["extensions"] = [
-                    extension(said) for hook, extension in extensions if (said := hook(item)) is not None
-                ]
-            if more is not None:
-                made.update(more(item))
-            return made
-
-        return make
-
-    def _bound(self, name: str) -> Hook | None:
-        if name == "item_enclosures" and _is_base(self, name):
-            return self._enclosure_hook()
-        return bind(self, name)
-
-    def _enclosure_hook(self) -> Hook | None:
-        """What `item_enclosures` does, with its three hooks looked up once."""
-        names = ("item_enclosure_url", "item_enclosure_length", "item_enclosure_mime_type")
-        url, length, mime_type = (bind(self, name) for name in names)
-        if url is None:
-            return None
-
-        def enclosures(item: Any) -> Sequence[Enclosure]:
-            if not (at := url(item)):
-                return ()
-            size = length(item) if length is not None else None
-            kind = mime_type(item) if mime_type is not None else None
-            return (Enclosure(str(at), str(size), str(kind)),)
-
-        return enclosures
-
-    def _item_extensions(self) -> Sequence[tuple[Hook, Callable[[Any], Any]]]:
-        bound = ((bind(self, name), make) for name, make in ITEM_HOOKS.items())
-        return [(hook, make) for hook, make in bound if hook is not None]
-
-    def _templates(self) -> tuple[Template | None, Template | None]:
-        """The templates of titles and descriptions; one that does not exist is none."""
-        return _template(self.title_template), _template(self.description_template)
-
-    def _drawn(
-        self,
-        templates: tuple[Template | None, Template | None],
-        title: Hook | None,
-        description: Hook | None,
-        obj: Any,
-        request: Request,
-        place: Place,
-    ) -> tuple[Hook, Hook]:
-        """Hooks that draw templates; the first of them asks for the context, which is the same for both."""
-        title_template, description_template = templates
-        context: dict[str, Any] = {}
-
-        def draw_title(item: Any) -> Any:
-            nonlocal context
-            context = {**self.get_context_data(item=item, site=place.site, obj=obj, request=request)}
-            if title_template is not None:
-                return render_template(title_template, **context)
-            return title(item) if title is not None else None
-
-        def draw_description(item: Any) -> Any:
-            if description_template is not None:
-                return render_template(description_template, **context)
-            return description(item) if description is not None else None
-
-        return draw_title, draw_description
-
-
-def _is_base(feed: Feed, name: str) -> bool:
-    """Is this hook the one of `Feed` itself?"""
-    return getattr(type(feed), name) is getattr(Feed, name) and name not in vars(feed)
-
-
-def _template(name: str | None) -> Template | None:
-    if name is None:
-        return None
-    try:
-        return current_app.jinja_env.get_template(name)
-    except TemplateNotFound as missing:
-        if missing.name != name:
-            raise
-        return None
-
-
-def _aware(moment: Any, zone: tzinfo) -> Any:
-    """A date as Django makes it aware: a day has no time zone to ask for (AttributeError)."""
-    return moment if moment.utcoffset() is not None else moment.replace(tzinfo=zone)

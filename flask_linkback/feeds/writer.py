@@ -45,9 +45,9 @@ _is_name: Final = re.compile(r"[A-Za-z_][\w.\-]*(?::[A-Za-z_][\w.\-]*)?\Z").matc
 def attribute(value: Any) -> str:
     """Escape what stands between quotes; its line ends and tabs would be read as spaces."""
     text = escape(value if isinstance(value, str) else str(value))
-    if "\n" in text or "\t" in text or "\r" in text:
-        text = text.replace("\n", "&#10;").replace("\t", "&#9;").replace("\r", "&#13;")
-    return text
+    if text.isprintable():
+        return text
+    return text.replace("\n", "&#10;").replace("\t", "&#9;").replace("\r", "&#13;")
 
 
 class SimplerXMLGenerator:
@@ -76,6 +76,7 @@ class SimplerXMLGenerator:
         self._parts: list[str] = []
         self.raw: Callable[[str], None] = self._parts.append
         """Put XML as it is: it must be well-formed, and what it says escaped."""
+        self._is_utf8 = encoding.lower().replace("_", "-") in ("utf-8", "utf8")
         self._stack: list[str] = []
         self._known: set[str] = set()
         self._declared: set[str] = {"xml", "xmlns"}
@@ -87,7 +88,10 @@ class SimplerXMLGenerator:
         self.write_out()
 
     def startElement(self, name: str, attrs: Mapping[str, Any] | None = None) -> None:
-        self._open(name, attrs or {}, ">")
+        if attrs or name not in self._known:
+            self.raw(f"<{self._tag(name, attrs or {})}>")
+        else:
+            self.raw(f"<{name}>")
         self._stack.append(name)
 
     def endElement(self, name: str) -> None:
@@ -107,13 +111,12 @@ class SimplerXMLGenerator:
         self, name: str, contents: Any = None, attrs: Mapping[str, Any] | None = None
     ) -> None:
         """Write an element without children."""
-        if contents or not self._short:
-            self._open(name, attrs or {}, ">")
-            if contents is not None:
-                self.characters(contents)
-            self.raw(f"</{name}>")
+        tag = self._tag(name, attrs or {}) if attrs or name not in self._known else name
+        if contents:
+            text = contents if contents.__class__ is str else str(contents)
+            self.raw(f"<{tag}>{escape(text)}</{name}>")
         else:
-            self._open(name, attrs or {}, "/>")
+            self.raw(f"<{tag}/>" if self._short else f"<{tag}></{name}>")
 
     def processingInstruction(self, target: str, data: Any) -> None:
         self.raw(f"<?{target} {str(data).replace('?>', '?&gt;')}?>")
@@ -134,60 +137,51 @@ class SimplerXMLGenerator:
         self._parts.clear()
         if not text:
             return b""
-        if self._compatible or self._strict:
-            refused = _has_controls if self._compatible else _is_refused
-            if refused(text):
+        if self._compatible:
+            if _has_controls(text):
                 raise UnserializableContentError
-        # a text that is all below U+0100 has none of these, which Python knows without a look
-        if not text.isascii() and not self._compatible:
-            text = text.replace("\ufffe", "").replace("\uffff", "")
-        if "\r" in text and not self._compatible:
+            return text.encode(self.encoding, "xmlcharrefreplace")
+        if self._strict and _is_refused(text):
+            raise UnserializableContentError
+        if "\r" in text:
             text = text.replace("\r", "&#13;")  # no markup of ours has one; a parser would take it for "\n"
+        # a text that is all below U+0100 has none of these, which Python knows without a look
+        text = text.replace("\ufffe", "").replace("\uffff", "")
         try:
-            encoded = text.encode(
-                self.encoding, "xmlcharrefreplace" if self.encoding != "utf-8" else "strict"
-            )
+            data = text.encode()
         except UnicodeEncodeError:
-            if self._compatible:
-                raise
-            encoded = _surrogates.sub("", text).encode(self.encoding, "xmlcharrefreplace")
-        return encoded.translate(None, _CONTROLS) if _is_ascii_like(self.encoding) else encoded
+            data = _surrogates.sub("", text).encode()
+        data = data.translate(None, _CONTROLS)
+        return data if self._is_utf8 else data.decode().encode(self.encoding, "xmlcharrefreplace")
 
     def write_out(self) -> None:
+        """Write what was written so far to ``out``."""
         if self._out is None:
             return
         data = self.flush()
         self._out.write(data.decode(self.encoding) if isinstance(self._out, io.TextIOBase) else data)
 
-    def _open(self, name: str, attrs: Mapping[str, Any], end: str) -> None:
-        if name not in self._known or attrs:
-            self._open_slowly(name, attrs, end)
-        else:
-            self.raw(f"<{name}{end}")
+    def _tag(self, name: str, attrs: Mapping[str, Any]) -> str:
+        """What stands between ``<`` and ``>``: names are checked, and their vocabularies declared."""
+        known = self._known
+        if name not in known or not known.issuperset(attrs):
+            attrs = self._checked(name, attrs)
+        if len(attrs) > 1:
+            return name + "".join([f' {key}="{attribute(attrs[key])}"' for key in sorted(attrs)])
+        for key, value in attrs.items():
+            return f'{name} {key}="{attribute(value)}"'
+        return name
 
-    def _open_slowly(self, name: str, attrs: Mapping[str, Any], end: str) -> None:
-        fragment = [f"<{name}"]
-        written = {str(key): value for key, value in attrs.items()}
+    def _checked(self, name: str, attrs: Mapping[str, Any]) -> Mapping[str, Any]:
+        written = dict(attrs)
         if not self._stack:
             self._declared |= {key[6:] for key in written if key.startswith("xmlns:")}
-        for each in (name, *written):
-            prefix = each.partition(":")[0] if ":" in each else ""
-            if each not in self._known and not _is_name(each):
+        for each in (name, *attrs):
+            if not _is_name(each):
                 raise ValueError(f"{each!r} is no name in XML.")
-            if not prefix or prefix in self._declared:
+            prefix, colon, _ = each.partition(":")
+            if not colon or prefix in self._declared:
                 self._known.add(each)
             elif prefix in NAMESPACES and f"xmlns:{prefix}" not in written:
                 written[f"xmlns:{prefix}"] = NAMESPACES[prefix]
-        fragment += [f' {key}="{attribute(written[key])}"' for key in sorted(written)]
-        self.raw("".join([*fragment, end]))
-
-
-def _is_ascii_like(encoding: str) -> bool:
-    """Are the control characters the same bytes in this encoding, and nothing else?"""
-    return encoding.lower().replace("-", "").replace("_", "") in (
-        "utf8",
-        "ascii",
-        "usascii",
-        "iso88591",
-        "latin1",
-    )
+        return written

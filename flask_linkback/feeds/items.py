@@ -1,0 +1,263 @@
+"""Items: what a feed's hooks say of each item, as a generator takes it; the hooks are looked up once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import Request, current_app, render_template
+from jinja2 import Template, TemplateNotFound
+
+from .extensions import ITEM_HOOKS
+from .generators import BLANK_ITEM, Atom1Feed, Rss201rev2Feed, SyndicationFeed, clean_categories
+from .hooks import Hook, bind, is_of
+from .place import Place
+from .values import Enclosure, iri_to_uri, moment
+
+if TYPE_CHECKING:
+    from .view import Feed
+
+__all__ = ["ItemHooks"]
+
+Item = dict[str, Any]
+
+_WRITTEN_AT_ONCE: Final = (Rss201rev2Feed, Atom1Feed)
+"""Generators whose items nobody sees but they themselves."""
+
+
+_NOBODY: Final = (None, None, None)
+
+
+class ItemHooks:
+    """The hooks for the items of one feed, in one request."""
+
+    def __init__(self, view: Feed, obj: Any, request: Request, place: Place) -> None:
+        self._view = view
+        self._place = place
+        self._compatible = view.django_compatible
+        self._title = self._bound("item_title")
+        self._description = self._bound("item_description")
+        self._draw(obj, request)
+        self._link = self._bound("item_link")
+        self._guid = self._bound("item_guid")
+        self._permalink = self._bound("item_guid_is_permalink")
+        self._author_name = self._bound("item_author_name")
+        self._author_email = self._bound("item_author_email")
+        self._author_link = self._bound("item_author_link")
+        self._pubdate = self._bound("item_pubdate")
+        self._updateddate = self._bound("item_updateddate")
+        self._comments = self._bound("item_comments")
+        self._categories = self._bound("item_categories")
+        self._copyright = self._bound("item_copyright")
+        self._clean_date = _aware_as_django if self._compatible else moment
+        self._enclosures = self._enclosure_hook()
+        self._more = None if is_of(view, "item_extra_kwargs") else view.item_extra_kwargs
+        self._authors = None if self._compatible else self._bound("item_authors")
+        self._extensions = [] if self._compatible else self._bound_extensions()
+
+    def _bound(self, name: str) -> Hook | None:
+        return bind(self._view, name)
+
+    def as_dicts(self) -> Callable[[Any], Item]:
+        """Return what makes the values of an item, as a generator keeps them."""
+        title, description, link, guid = self._title, self._description, self._link, self._guid
+        name, email, address = self._author_name, self._author_email, self._author_link
+        permalink, enclosures, comments = self._permalink, self._enclosures, self._comments
+        pubdate, updateddate, clean = self._pubdate, self._updateddate, self._clean_date
+        categories, rights, authors = self._categories, self._copyright, self._authors
+        extensions, more = self._extensions, self._more
+        absolute, at = self._addresses()
+        copy, zone = dict(BLANK_ITEM).copy, self._place.timezone
+
+        def make(item: Any) -> Item:
+            made = copy()
+            if title is not None:
+                said = title(item)
+                made["title"] = said if said.__class__ is str else _text(said)
+            if description is not None:
+                said = description(item)
+                made["description"] = said if said.__class__ is str else _text(said)
+            address_of, made["link"] = at(link(item) if link is not None else None)
+            said = address_of if guid is None else guid(item)
+            made["unique_id"] = said if said.__class__ is str else _text(said)
+            if permalink is not None:
+                made["unique_id_is_permalink"] = permalink(item)
+            if enclosures is not None:
+                made["enclosures"] = enclosures(item) or ()
+            if name is not None and (said := name(item)) is not None:
+                made["author_name"] = said if said.__class__ is str else str(said)
+                if email is not None:
+                    made["author_email"] = _text(email(item))
+                if address is not None:
+                    made["author_link"] = iri_to_uri(address(item))
+            if pubdate is not None and (said := pubdate(item)):
+                is_ready = said.__class__ is datetime and said.tzinfo is not None
+                made["pubdate"] = said if is_ready else clean(said, zone)
+            if updateddate is not None and (said := updateddate(item)):
+                is_ready = said.__class__ is datetime and said.tzinfo is not None
+                made["updateddate"] = said if is_ready else clean(said, zone)
+            if comments is not None and (said := comments(item)) is not None:
+                made["comments"] = absolute(said)
+            if categories is not None and (said := categories(item)):
+                made["categories"] = clean_categories(said)
+            if rights is not None:
+                made["item_copyright"] = _text(rights(item))
+            if authors is not None:
+                made["authors"] = authors(item) or ()
+            if extensions:
+                made["extensions"] = [
+                    extension(said) for hook, extension in extensions if (said := hook(item)) is not None
+                ]
+            if more is not None:
+                made.update(more(item))
+            return made
+
+        return make
+
+    def as_xml(self, feed: SyndicationFeed) -> Callable[[Any], str] | None:
+        """Return what writes an item at once; None where somebody wants to see its values before.
+
+        ``feed`` is told the dates.
+        """
+        if type(feed) not in _WRITTEN_AT_ONCE or self._more or self._authors or self._extensions:
+            return None
+        assert isinstance(feed, Rss201rev2Feed | Atom1Feed)
+        title, description, link, guid = self._title, self._description, self._link, self._guid
+        name, email, address = self._author_name, self._author_email, self._author_link
+        permalink, enclosures, comments = self._permalink, self._enclosures, self._comments
+        pubdate, updateddate, clean = self._pubdate, self._updateddate, self._clean_date
+        categories, rights = self._categories, self._copyright
+        absolute, at = self._addresses()
+        write, (begin, end) = feed.item_xml, feed.item_tags()
+        zone, seen = self._place.timezone, feed.dates.append
+
+        def make(item: Any) -> str:
+            title_of = title(item) if title is not None else None
+            description_of = description(item) if description is not None else None
+            at_of, link_of = at(link(item) if link is not None else None)
+            id_of = at_of if guid is None else guid(item)
+            author: tuple[str | None, str | None, str | None] = _NOBODY
+            if name is not None and (said := name(item)) is not None:
+                author = (
+                    said if said.__class__ is str else str(said),
+                    _text(email(item)) if email is not None else None,
+                    iri_to_uri(address(item)) if address is not None else None,
+                )
+            published = updated = None
+            if pubdate is not None and (published := pubdate(item)):
+                if published.__class__ is not datetime or published.tzinfo is None:
+                    published = clean(published, zone)
+                seen(published)
+            if updateddate is not None and (updated := updateddate(item)):
+                if updated.__class__ is not datetime or updated.tzinfo is None:
+                    updated = clean(updated, zone)
+                seen(updated)
+            said = comments(item) if comments is not None else None
+            xml = write(
+                title_of if title_of.__class__ is str else _text(title_of),
+                link_of,
+                description_of if description_of.__class__ is str else _text(description_of),
+                *author,
+                published,
+                updated,
+                absolute(said) if said is not None else None,
+                id_of if id_of.__class__ is str else _text(id_of),
+                permalink(item) if permalink is not None else None,
+                (enclosures(item) or ()) if enclosures is not None else (),
+                (categories(item) or ()) if categories is not None else (),
+                _text(rights(item)) if rights is not None else None,
+            )
+            return f"{begin}{xml}{end}"
+
+        return make
+
+    # --- hooks that are more than one ----------------------------------------------------------------
+
+    def _addresses(self) -> tuple[Callable[[Any], str], Callable[[Any], tuple[str, str]]]:
+        """What makes a URL absolute; and what says it so, and as it is written."""
+        place = self._place
+        if self._compatible:
+
+            def glued(url: Any) -> tuple[str, str]:
+                absolute = place.glue(url)
+                return absolute, iri_to_uri(absolute)
+
+            return str, glued
+        origin, join = place.origin, place.join
+
+        def joined(url: Any) -> tuple[str, str]:
+            if url.__class__ is str and url[:1] == "/" and url[1:2] != "/":
+                absolute = f"{origin}{iri_to_uri(url)}"
+                return absolute, absolute
+            absolute = join(url)
+            return absolute, iri_to_uri(absolute)
+
+        return join, joined
+
+    def _enclosure_hook(self) -> Hook | None:
+        """What ``item_enclosures`` of `Feed` does, with its three hooks looked up once; or the view's own."""
+        if not is_of(self._view, "item_enclosures"):
+            return self._bound("item_enclosures")
+        names = ("item_enclosure_url", "item_enclosure_length", "item_enclosure_mime_type")
+        url, length, mime_type = map(self._bound, names)
+        if url is None:
+            return None
+
+        def enclosures(item: Any) -> Sequence[Enclosure]:
+            if not (address := url(item)):
+                return ()
+            size = str(length(item)) if length is not None else "None"
+            kind = str(mime_type(item)) if mime_type is not None else "None"
+            return (Enclosure(str(address), size, kind),)
+
+        return enclosures
+
+    def _bound_extensions(self) -> Sequence[tuple[Hook, Callable[[Any], Any]]]:
+        bound = ((self._bound(name), make) for name, make in ITEM_HOOKS.items())
+        return [(hook, make) for hook, make in bound if hook is not None]
+
+    def _draw(self, obj: Any, request: Request) -> None:
+        """Let templates say titles and descriptions; the first hook asks for the context of both."""
+        view, site = self._view, self._place.site
+        title_template, description_template = map(
+            _template, (view.title_template, view.description_template)
+        )
+        if title_template is None and description_template is None and is_of(view, "get_context_data"):
+            return
+        title, description = self._title, self._description
+        context: Mapping[str, Any] = {}
+
+        def draw_title(item: Any) -> Any:
+            nonlocal context
+            context = view.get_context_data(item=item, site=site, obj=obj, request=request)
+            if title_template is not None:
+                return render_template(title_template, **context)
+            return title(item) if title is not None else None
+
+        def draw_description(item: Any) -> Any:
+            if description_template is not None:
+                return render_template(description_template, **context)
+            return description(item) if description is not None else None
+
+        self._title, self._description = draw_title, draw_description
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if value is not None else None
+
+
+def _aware_as_django(at: Any, zone: tzinfo) -> Any:
+    """A day has no time zone to ask for (AttributeError)."""
+    return at if at.utcoffset() is not None else at.replace(tzinfo=zone)
+
+
+def _template(name: str | None) -> Template | None:
+    if name is None:
+        return None
+    try:
+        return current_app.jinja_env.get_template(name)
+    except TemplateNotFound as missing:
+        if missing.name != name:
+            raise
+        return None
