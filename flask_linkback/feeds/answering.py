@@ -86,8 +86,8 @@ class Answer:
 
     # --- bodies --------------------------------------------------------------------------------------
 
-    def _whole(self, known: Validators) -> tuple[bytes, Validators]:
-        """The feed in one piece, with what it says of its state."""
+    def _whole(self, known: Validators) -> tuple[list[bytes], Validators]:
+        """All of the feed, with what it says of its state."""
         cache = self._view.cache
         key = f"linkback-feed-{digest(self._name, known.etag)}"
         if cache is not None and (kept := cache.get(key)) is not None:
@@ -96,7 +96,7 @@ class Answer:
         else:
             with calling_items():
                 feed = self._view.feed_to_write(self._obj, self._request)
-                body = b"".join(feed.chunks())
+                body = list(feed.chunks())
             last_modified, etag = feed.updated(), checksum(body)
             if cache is not None:
                 said = last_modified.isoformat() if last_modified is not None else ""
@@ -115,12 +115,12 @@ class Answer:
 
     # --- headers -------------------------------------------------------------------------------------
 
-    def _response(
-        self, body: bytes | Iterable[bytes], validators: Validators, *, status: int = 200
-    ) -> Response:
+    def _response(self, body: Iterable[bytes], validators: Validators, *, status: int = 200) -> Response:
         response = Response(body, status, content_type=self._place.feed_type.content_type)
         # HEAD must not say 0 where GET says more (RFC 9110, section 8.6)
-        response.automatically_set_content_length = isinstance(body, bytes)
+        response.automatically_set_content_length = False
+        if isinstance(body, list):
+            response.content_length = sum(map(len, body))
         validators.put_on(response)
         max_age = self._view.max_age
         if max_age is None:

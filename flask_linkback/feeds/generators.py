@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import itertools
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
-from io import BytesIO, StringIO
 from typing import Any, ClassVar, Final
 
 from ..errors import UnserializableContentError
@@ -16,13 +18,14 @@ from .values import (
     Stylesheet,
     add_domain,
     as_uri,
+    atom_date,
     aware,
     get_tag_uri,
     iri_to_uri,
     rfc2822_date,
     rfc3339_date,
 )
-from .writer import NAMESPACES, SimplerXMLGenerator, attribute, escape
+from .writer import NAMESPACES, SimplerXMLGenerator, attribute, escape, markup
 
 __all__ = [
     "Atom1Feed",
@@ -51,8 +54,8 @@ BLANK_ITEM: Final[Mapping[str, Any]] = {
     "title": None,
     "link": None,
     "description": None,
-    "author_email": None,
     "author_name": None,
+    "author_email": None,
     "author_link": None,
     "pubdate": None,
     "updateddate": None,
@@ -66,6 +69,8 @@ BLANK_ITEM: Final[Mapping[str, Any]] = {
     "authors": (),
     "extensions": (),
 }
+_values_of: Final = operator.itemgetter(*list(BLANK_ITEM)[:15])
+"""The values of an item as the arguments of ``item_xml``."""
 
 
 class SyndicationFeed:
@@ -126,7 +131,7 @@ class SyndicationFeed:
             "author_name": _text(author_name),
             "author_link": iri_to_uri(author_link),
             "subtitle": _text(subtitle),
-            "categories": clean_categories(categories),
+            "categories": _categories(categories),
             "feed_url": iri_to_uri(feed_url),
             "feed_copyright": _text(feed_copyright),
             "id": feed_guid or link,
@@ -140,8 +145,8 @@ class SyndicationFeed:
             **kwargs,
         }
         self.items = []
-        self.written: Iterable[str] | None = None
-        """The items in XML, where nobody needs their values."""
+        self.written: Iterable[bytes] | None = None
+        """The items as they are sent, where nobody needs their values."""
         self.dates: list[date] = []
         """Those of items that are written already."""
 
@@ -184,7 +189,7 @@ class SyndicationFeed:
                 "unique_id": unique_id if unique_id.__class__ is str else _text(unique_id),
                 "unique_id_is_permalink": unique_id_is_permalink,
                 "enclosures": enclosures or (),
-                "categories": clean_categories(categories) if categories else (),
+                "categories": _categories(categories) if categories else (),
                 "item_copyright": _text(item_copyright),
                 "ttl": _text(ttl),
                 "authors": authors,
@@ -226,13 +231,13 @@ class SyndicationFeed:
 
     def writeString(self, encoding: str) -> str:
         """Return the feed as text that says it has this encoding."""
-        out = StringIO()
+        out = io.StringIO()
         self.write(out, encoding)
         return out.getvalue()
 
     def chunks(self) -> Iterator[bytes]:
         """Return the feed in UTF-8, some items at a time."""
-        out = BytesIO()
+        out = io.BytesIO()
         self.write(out, "utf-8")
         yield out.getvalue()
 
@@ -273,42 +278,45 @@ class _XMLFeed(SyndicationFeed):
 
     def write(self, outfile: Any, encoding: str) -> None:
         """Write the feed to a file of text or of bytes."""
-        handler = self._handler(outfile, encoding)
-        for _ in self._document(handler):
-            handler.write_out()
-        handler.write_out()
+        is_text = isinstance(outfile, io.TextIOBase)
+        for data in self._document(self._handler(encoding)):
+            outfile.write(data.decode(encoding) if is_text else data)
 
     def chunks(self) -> Iterator[bytes]:
         """Return the feed in UTF-8, some items at a time."""
         if type(self).write is not _XMLFeed.write:
-            yield from super().chunks()
-            return
-        handler = self._handler(None, "utf-8")
-        for _ in self._document(handler):
-            yield handler.flush()
+            return super().chunks()
+        return self._document(self._handler("utf-8"))
+
+    def encoded(self, items: Iterable[str]) -> Iterator[bytes]:
+        """Return items that are written already in UTF-8, some at a time."""
+        handler = self._handler("utf-8")
+        for number, xml in enumerate(items, 1):
+            handler.raw(xml)
+            if not number % _FLUSH_EVERY:
+                yield handler.flush()
         yield handler.flush()
 
-    def _handler(self, out: Any, encoding: str) -> SimplerXMLGenerator:
-        return SimplerXMLGenerator(out, encoding, strict=self.strict, compatible=self.django_compatible)
+    def _handler(self, encoding: str) -> SimplerXMLGenerator:
+        return SimplerXMLGenerator(encoding=encoding, strict=self.strict, compatible=self.django_compatible)
 
-    def _document(self, handler: SimplerXMLGenerator) -> Iterator[None]:
-        """Write the document, and yield wherever what there is may be taken."""
+    def _document(self, handler: SimplerXMLGenerator) -> Iterator[bytes]:
+        """Write the document, and give it in parts."""
         raise NotImplementedError
 
     def item_tags(self) -> tuple[str, str]:
         """Return what is before and after what is said of an item."""
         return f"<{self._item}>", f"</{self._item}>"
 
-    def _write_items(self, handler: SimplerXMLGenerator) -> Iterator[None]:
+    def _written_items(self, handler: SimplerXMLGenerator) -> Iterator[bytes]:
         if self.written is not None:
-            for number, xml in enumerate(self.written, 1):
-                handler.raw(xml)
-                if not number % _FLUSH_EVERY:
-                    yield
+            yield handler.flush()
+            yield from self.written
         elif type(self).write_items is not _XMLFeed.write_items:
             self.write_items(handler)
         else:
-            yield from self._each_item(handler)
+            for _ in self._each_item(handler):
+                yield handler.flush()
 
     def write_items(self, handler: SimplerXMLGenerator) -> None:
         """Write the items."""
@@ -363,16 +371,17 @@ class RssFeed(_XMLFeed):
     _dc = f' xmlns:dc="{NAMESPACES["dc"]}"'
     """How ``dc:creator`` says what ``dc`` is, where the root does not."""
 
-    def _document(self, handler: SimplerXMLGenerator) -> Iterator[None]:
+    def _document(self, handler: SimplerXMLGenerator) -> Iterator[bytes]:
         handler.startDocument()
         self.add_stylesheets(handler)
         handler.startElement("rss", self._declared(self.rss_attributes()))
         self._dc = handler.declare("dc")
         handler.startElement("channel", self.root_attributes())
         self.add_root_elements(handler)
-        yield from self._write_items(handler)
+        yield from self._written_items(handler)
         self.endChannelElement(handler)
         handler.endElement("rss")
+        yield handler.flush()
 
     def rss_attributes(self) -> dict[str, Any]:
         """Return attributes for the root element."""
@@ -451,69 +460,58 @@ class Rss201rev2Feed(RssFeed):
         enclosures: Iterable[Enclosure],
         categories: Iterable[str | Category],
         item_copyright: str | None,
-        ttl: str | None = None,
+        ttl: str | None,
     ) -> str:
         """Write an ``item`` in words of RSS ("Elements of <item>")."""
         compatible = self.django_compatible
-        if not title:
-            xml = "<title/>"
-        elif compatible:
-            xml = f"<title>{escape(title)}</title>"
-        else:
-            xml = escape(title)
-            xml = f"<title>{_for_html(xml) if '&' in xml else xml}</title>"
-        xml += f"<link>{escape(link)}</link>" if link else "<link/>"
-        if description is not None:
-            xml += f"<description>{escape(description)}</description>" if description else "<description/>"
+        author = date_ = said = guid = more = ""
+        if title:
+            title = escape(title)
+            if not compatible and "&" in title:
+                title = _for_html(title)
         if author_email:
-            said = f"{author_email} ({author_name})" if author_name else author_email
-            xml += f"<author>{escape(said)}</author>"
+            author = f"{author_email} ({author_name})" if author_name else author_email
+            author = f"<author>{escape(author)}</author>"
         elif author_name:
-            xml += f"<dc:creator{self._dc}>{escape(author_name)}</dc:creator>"
+            author = f"<dc:creator{self._dc}>{escape(author_name)}</dc:creator>"
         if pubdate is not None:
-            xml += f"<pubDate>{rfc2822_date(pubdate)}</pubDate>"
+            date_ = f"<pubDate>{rfc2822_date(pubdate)}</pubDate>"
         if comments is not None:
-            xml += f"<comments>{escape(comments)}</comments>" if comments else "<comments/>"
+            said = f"<comments>{escape(comments)}</comments>" if comments else "<comments/>"
         if unique_id is not None:
             permalink = unique_id_is_permalink
-            if not (compatible or permalink is False or unique_id.startswith(("http://", "https://"))):
+            if not (
+                compatible or permalink is False or unique_id[:7] == "http://" or unique_id[:8] == "https://"
+            ):
                 permalink = False  # without the attribute it would be taken for the address of the item
             if permalink is True or permalink is False:
-                xml += f'<guid isPermaLink="{"true" if permalink else "false"}">{escape(unique_id)}</guid>'
+                guid = f'<guid isPermaLink="{"true" if permalink else "false"}">{escape(unique_id)}</guid>'
             else:
-                xml += f"<guid>{escape(unique_id)}</guid>"
+                guid = f"<guid>{escape(unique_id)}</guid>"
         if ttl is not None and compatible:
-            xml += f"<ttl>{escape(ttl)}</ttl>"
+            more = f"<ttl>{escape(ttl)}</ttl>"
         if enclosures:
-            xml += _rss_enclosure(enclosures)
+            more += _rss_enclosure(enclosures)
         for category in categories:
             if category and category.__class__ is str:
-                xml += f"<category>{escape(category)}</category>"
+                more += f"<category>{escape(category)}</category>"
             else:
-                xml += _rss_category(category)
-        return xml
+                more += _rss_category(category)
+        if description and title and link:
+            return (
+                f"<title>{title}</title><link>{escape(link)}</link>"
+                f"<description>{escape(description) if compatible else markup(description)}</description>"
+                f"{author}{date_}{said}{guid}{more}"
+            )
+        first = f"<title>{title}</title>" if title else "<title/>"
+        first += f"<link>{escape(link)}</link>" if link else "<link/>"
+        if description is not None:
+            first += f"<description>{escape(description)}</description>" if description else "<description/>"
+        return f"{first}{author}{date_}{said}{guid}{more}"
 
     def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
         """Write what is said of an item."""
-        handler.raw(
-            self.item_xml(
-                item["title"],
-                item["link"],
-                item["description"],
-                item["author_name"],
-                item["author_email"],
-                None,
-                item["pubdate"],
-                None,
-                item["comments"],
-                item["unique_id"],
-                item.get("unique_id_is_permalink"),
-                item["enclosures"],
-                item["categories"],
-                None,
-                item["ttl"],
-            )
-        )
+        handler.raw(self.item_xml(*_values_of(item)))
         if self.django_compatible:
             return
         if authors := item.get("authors"):
@@ -533,15 +531,16 @@ class Atom1Feed(_XMLFeed):
     _fallback: datetime = _EPOCH
     """When the feed changed last: it stands in for entries without a date."""
 
-    def _document(self, handler: SimplerXMLGenerator) -> Iterator[None]:
+    def _document(self, handler: SimplerXMLGenerator) -> Iterator[bytes]:
         handler.startDocument()
         if not self.django_compatible:
             self._fallback = self.updated() or _EPOCH
             self.add_stylesheets(handler)
         handler.startElement("feed", self._declared(self.root_attributes()))
         self.add_root_elements(handler)
-        yield from self._write_items(handler)
+        yield from self._written_items(handler)
         handler.endElement("feed")
+        yield handler.flush()
 
     def root_attributes(self) -> dict[str, Any]:
         """Return attributes for the root element."""
@@ -563,7 +562,7 @@ class Atom1Feed(_XMLFeed):
         if self.django_compatible:
             add("updated", rfc3339_date(self.latest_post_date()))
         else:
-            add("updated", _atom_date(self._fallback))
+            add("updated", atom_date(self._fallback))
         if feed["author_name"] is not None:
             handler.raw(_person(feed["author_name"], feed["author_email"], feed["author_link"]))
         for author in feed["authors"]:
@@ -600,11 +599,11 @@ class Atom1Feed(_XMLFeed):
         enclosures: Iterable[Enclosure],
         categories: Iterable[str | Category],
         item_copyright: str | None,
-        ttl: str | None = None,
+        ttl: str | None,
     ) -> str:
         """Write an ``entry`` in words of Atom (section 4.1.2)."""
         compatible = self.django_compatible
-        when = rfc3339_date if compatible else _atom_date
+        when = rfc3339_date if compatible else atom_date
         xml = f"<title>{escape(title)}</title>" if title else "<title/>"
         xml += f'<link href="{escape(link)}" rel="alternate"/>'
         published = None
@@ -623,7 +622,8 @@ class Atom1Feed(_XMLFeed):
             unique_id = as_uri(unique_id, within=str(self.feed["id"]))
         xml += f"<id>{escape(unique_id)}</id>" if unique_id else "<id/>"
         if description:
-            xml += f'<summary type="html">{escape(description)}</summary>'
+            text = escape(description) if compatible else markup(description)
+            xml += f'<summary type="html">{text}</summary>'
         elif description is not None:
             xml += '<summary type="html"/>'
         for enclosure in enclosures:
@@ -632,31 +632,17 @@ class Atom1Feed(_XMLFeed):
                 f'rel="enclosure" type="{_attribute(enclosure.mime_type)}"/>'
             )
         for category in categories:
-            xml += _atom_category(category)
+            if category.__class__ is str and category.isprintable():
+                xml += f'<category term="{escape(category)}"/>'
+            else:
+                xml += _atom_category(category)
         if item_copyright is not None:
             xml += f"<rights>{escape(item_copyright)}</rights>" if item_copyright else "<rights/>"
         return xml
 
     def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
         """Write what is said of an entry."""
-        handler.raw(
-            self.item_xml(
-                item["title"],
-                item["link"],
-                item["description"],
-                item["author_name"],
-                item["author_email"],
-                item["author_link"],
-                item["pubdate"],
-                item["updateddate"],
-                None,
-                item["unique_id"],
-                None,
-                item["enclosures"],
-                item["categories"],
-                item["item_copyright"],
-            )
-        )
+        handler.raw(self.item_xml(*_values_of(item)))
         if self.django_compatible:
             return
         for author in item.get("authors", ()):
@@ -690,8 +676,7 @@ def _text(value: Any) -> str | None:
     return str(value) if value is not None else None
 
 
-def clean_categories(categories: Iterable[Any] | None) -> Sequence[str | Category]:
-    """Return categories as text, but for those that are a `Category`."""
+def _categories(categories: Iterable[Any] | None) -> Sequence[str | Category]:
     return [
         each if each.__class__ is str or isinstance(each, Category) else str(each)
         for each in categories or ()
@@ -714,14 +699,6 @@ def _relations(feed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield from feed["links"]
 
 
-def _atom_date(day: date) -> str:
-    """A date that Atom allows: the zones of RFC 3339 have hours and minutes."""
-    if day.__class__ is not datetime or day.tzinfo is None:
-        day = aware(day)
-    text = rfc3339_date(day)
-    return text if text[-6] in "+-" else aware(day).astimezone(UTC).isoformat()
-
-
 def _rss_category(category: str | Category) -> str:
     domain = (
         f' domain="{attribute(category.scheme)}"'
@@ -734,20 +711,19 @@ def _rss_category(category: str | Category) -> str:
 
 def _atom_category(category: str | Category) -> str:
     if not isinstance(category, Category):
-        return f'<category term="{_attribute(category)}"/>'
+        return f'<category term="{attribute(category)}"/>'
     parts = {"label": category.label, "scheme": category.scheme, "term": category.term}
     inner = " ".join(f'{name}="{attribute(value)}"' for name, value in parts.items() if value is not None)
     return f"<category {inner}/>"
 
 
 def _rss_enclosure(enclosures: Iterable[Enclosure]) -> str:
-    several = enclosures if isinstance(enclosures, list | tuple) else list(enclosures)
-    if len(several) > 1:
+    enclosure, *others = enclosures
+    if others:
         raise ValueError(
             "RSS feed items may only have one enclosure, see "
             "http://www.rssboard.org/rss-profile#element-channel-item-enclosure"
         )
-    enclosure = several[0]
     return (
         f'<enclosure length="{_attribute(enclosure.length)}" type="{_attribute(enclosure.mime_type)}" '
         f'url="{escape(enclosure.url)}"/>'
@@ -764,6 +740,7 @@ def _add_rss_authors(handler: SimplerXMLGenerator, authors: Iterable[Author], *,
             handler.addQuickElement("dc:creator", author.name)
 
 
+@functools.lru_cache(maxsize=256)  # few people write a feed
 def _person(name: str, email: str | None, url: str | None) -> str:
     """Write an ``author`` (RFC 4287, section 3.2)."""
     xml = f"<author><name>{escape(name)}</name>" if name else "<author><name/>"

@@ -8,9 +8,19 @@ from typing import Any
 
 from ..errors import ImproperlyConfigured
 
-__all__ = ["Hook", "bind", "is_of", "look_up"]
+__all__ = ["Constant", "Hook", "bind", "is_of", "look_up"]
 
 Hook = Callable[[Any], Any]
+
+
+class Constant:
+    """A hook that says the same of everything."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self, _: Any) -> Any:
+        return self.value
 
 
 def bind(of: object, name: str) -> Hook | None:
@@ -26,7 +36,7 @@ def bind(of: object, name: str) -> Hook | None:
     except AttributeError:
         return None
     if not callable(hook):
-        return lambda _: hook
+        return Constant(hook)
     return hook if _takes_object(of, name, hook) else lambda _: hook()
 
 

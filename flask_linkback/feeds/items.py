@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from flask import Request, current_app, render_template
 from jinja2 import Template, TemplateNotFound
 
 from .extensions import ITEM_HOOKS
-from .generators import BLANK_ITEM, Atom1Feed, Rss201rev2Feed, SyndicationFeed, clean_categories
-from .hooks import Hook, bind, is_of
+from .generators import BLANK_ITEM, Atom1Feed, Rss201rev2Feed, SyndicationFeed
+from .hooks import Constant, Hook, bind, is_of
 from .place import Place
 from .values import Enclosure, iri_to_uri, moment
 
@@ -99,8 +99,8 @@ class ItemHooks:
                 made["updateddate"] = said if is_ready else clean(said, zone)
             if comments is not None and (said := comments(item)) is not None:
                 made["comments"] = absolute(said)
-            if categories is not None and (said := categories(item)):
-                made["categories"] = clean_categories(said)
+            if categories is not None:
+                made["categories"] = categories(item) or ()
             if rights is not None:
                 made["item_copyright"] = _text(rights(item))
             if authors is not None:
@@ -115,27 +115,30 @@ class ItemHooks:
 
         return make
 
-    def as_xml(self, feed: SyndicationFeed) -> Callable[[Any], str] | None:
-        """Return what writes an item at once; None where somebody wants to see its values before.
+    def are_written_at_once(self, feed: SyndicationFeed) -> TypeGuard[Rss201rev2Feed | Atom1Feed]:
+        """May items be written unseen, as nobody overrides a method that gets their values?"""
+        return type(feed) in _WRITTEN_AT_ONCE and not (self._more or self._authors or self._extensions)
 
-        ``feed`` is told the dates.
-        """
-        if type(feed) not in _WRITTEN_AT_ONCE or self._more or self._authors or self._extensions:
-            return None
-        assert isinstance(feed, Rss201rev2Feed | Atom1Feed)
+    def as_xml(self, feed: Rss201rev2Feed | Atom1Feed) -> Callable[[Any], str]:
+        """Return what writes an item at once, and tells ``feed`` its dates."""
         title, description, link, guid = self._title, self._description, self._link, self._guid
         name, email, address = self._author_name, self._author_email, self._author_link
         permalink, enclosures, comments = self._permalink, self._enclosures, self._comments
         pubdate, updateddate, clean = self._pubdate, self._updateddate, self._clean_date
         categories, rights = self._categories, self._copyright
         absolute, at = self._addresses()
+        origin = "" if self._compatible else self._place.origin
         write, (begin, end) = feed.item_xml, feed.item_tags()
         zone, seen = self._place.timezone, feed.dates.append
 
         def make(item: Any) -> str:
             title_of = title(item) if title is not None else None
             description_of = description(item) if description is not None else None
-            at_of, link_of = at(link(item) if link is not None else None)
+            said = link(item) if link is not None else None
+            if origin and said.__class__ is str and said[:1] == "/" and said[1:2] != "/":
+                at_of = link_of = f"{origin}{iri_to_uri(said)}"
+            else:
+                at_of, link_of = at(said)
             id_of = at_of if guid is None else guid(item)
             author: tuple[str | None, str | None, str | None] = _NOBODY
             if name is not None and (said := name(item)) is not None:
@@ -167,6 +170,7 @@ class ItemHooks:
                 (enclosures(item) or ()) if enclosures is not None else (),
                 (categories(item) or ()) if categories is not None else (),
                 _text(rights(item)) if rights is not None else None,
+                None,
             )
             return f"{begin}{xml}{end}"
 
@@ -204,12 +208,21 @@ class ItemHooks:
         if url is None:
             return None
 
+        if isinstance(length, Constant | None) and isinstance(mime_type, Constant | None):
+            size = str(length.value) if length is not None else "None"
+            kind = str(mime_type.value) if mime_type is not None else "None"
+
+            def enclosures_of_a_kind(item: Any) -> Sequence[Enclosure]:
+                return (Enclosure(address, size, kind),) if (address := url(item)) else ()
+
+            return enclosures_of_a_kind
+
         def enclosures(item: Any) -> Sequence[Enclosure]:
             if not (address := url(item)):
                 return ()
             size = str(length(item)) if length is not None else "None"
             kind = str(mime_type(item)) if mime_type is not None else "None"
-            return (Enclosure(str(address), size, kind),)
+            return (Enclosure(address, size, kind),)
 
         return enclosures
 

@@ -40,7 +40,8 @@ _offsets: dict[timedelta, tuple[str, str]] = {}
 def rfc2822_date(date: date) -> str:
     """Write a date as RSS does (RFC 2822, section 3.3): without a zone ``-0000``, a day as its midnight."""
     at = date if isinstance(date, datetime) else datetime.combine(date, time())
-    name, _ = _days.get(at.date()) or _day(at.date())
+    day = at.date()
+    name, _ = _days.get(day) or _day(day)
     offset, _ = _UTC if at.tzinfo is UTC else _offset(at.utcoffset())
     return f"{name}{_TWO_DIGITS[at.hour]}:{_TWO_DIGITS[at.minute]}:{_TWO_DIGITS[at.second]} {offset}"
 
@@ -50,9 +51,19 @@ def rfc3339_date(date: date) -> str:
     at = date if isinstance(date, datetime) else datetime.combine(date, time())
     if at.microsecond:
         return at.isoformat() if at.tzinfo is not None else f"{at.isoformat()}Z"
-    _, name = _days.get(at.date()) or _day(at.date())
+    day = at.date()
+    _, name = _days.get(day) or _day(day)
     _, offset = _UTC if at.tzinfo is UTC else _offset(at.utcoffset())
     return f"{name}{_TWO_DIGITS[at.hour]}:{_TWO_DIGITS[at.minute]}:{_TWO_DIGITS[at.second]}{offset}"
+
+
+def atom_date(day: date) -> str:
+    """Write a date as Atom must have it: with a time zone of hours and minutes; UTC where it has none."""
+    if day.__class__ is datetime and day.tzinfo is UTC:
+        return rfc3339_date(day)
+    at = moment(day, UTC)
+    text = rfc3339_date(at)
+    return text if text[-6] in "+-" else at.astimezone(UTC).isoformat()
 
 
 def _day(day: date) -> tuple[str, str]:
@@ -80,6 +91,8 @@ _UTC: Final = ("+0000", "+00:00")
 
 def moment(day: date, zone: tzinfo) -> datetime:
     """Return a date with its time zone, or this one where it has none; a day is its midnight."""
+    if day.__class__ is datetime and day.tzinfo is not None:
+        return day
     at = day if isinstance(day, datetime) else datetime.combine(day, time())
     return at if at.tzinfo is not None else at.replace(tzinfo=zone)
 
@@ -102,11 +115,14 @@ def iri_to_uri(iri: Any) -> Any:
 
     Takes text, UTF-8 bytes or an object whose ``str()`` is the address.
     """
+    if iri.__class__ is str:  # a plain one nearly always: nothing is left of it without what stays
+        return iri if iri.isascii() and not iri.encode().translate(None, _UNCHANGED) else _quoted(iri)
     if iri is None:
         return None
-    text = iri if isinstance(iri, str | bytes) else str(iri)
-    if isinstance(text, str) and text.isascii() and not text.encode().translate(None, _UNCHANGED):
-        return text
+    return _quoted(iri if isinstance(iri, bytes) else str(iri))
+
+
+def _quoted(text: str | bytes) -> str:
     return quote(text, safe=_RESERVED)
 
 

@@ -164,11 +164,12 @@ class Feed(View):
         feed = self._begin(obj, place)
         hooks = ItemHooks(self, obj, request, place)
         items = look_up(self, "items", obj)
-        at_once = hooks.as_xml(feed)
-        if at_once is not None:
-            feed.written = map(at_once, items) if self.stream else list(map(at_once, items))
+        if hooks.are_written_at_once(feed):
+            written = feed.encoded(map(hooks.as_xml(feed), items))
+            feed.written = written if self.stream else list(written)
         else:
-            feed.items = map(hooks.as_dicts(), items) if self.stream else list(map(hooks.as_dicts(), items))
+            made = map(hooks.as_dicts(), items)
+            feed.items = made if self.stream else list(made)
         return feed
 
     @classmethod

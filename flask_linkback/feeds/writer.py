@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..errors import UnserializableContentError
 
-__all__ = ["NAMESPACES", "SimplerXMLGenerator", "attribute", "escape"]
+__all__ = ["NAMESPACES", "SimplerXMLGenerator", "attribute", "escape", "markup"]
 
 try:  # the same without an object round it, in a fraction of the time
     from markupsafe._speedups import _escape_inner as escape
@@ -50,6 +50,16 @@ def attribute(value: Any) -> str:
     return text.replace("\n", "&#10;").replace("\t", "&#9;").replace("\r", "&#13;")
 
 
+def markup(text: str) -> str:
+    """Write HTML as a text of XML: as it is, where that can be said (XML 1.0, section 2.7).
+
+    Not where it has two brackets, for what XML cannot hold is left out later: ``]]\\x00>`` would end it.
+    """
+    if "<" in text and "]]" not in text and "\r" not in text:
+        return f"<![CDATA[{text}]]>"
+    return escape(text)
+
+
 class SimplerXMLGenerator:
     """Writes elements to a buffer, or to ``out``, a file of text or bytes, when the root element ends.
 
@@ -79,7 +89,9 @@ class SimplerXMLGenerator:
         self._is_utf8 = encoding.lower().replace("_", "-") in ("utf-8", "utf8")
         self._stack: list[str] = []
         self._known: set[str] = set()
-        self._declared: set[str] = {"xml", "xmlns"}
+        self._declared: set[str] = {"xml"}
+        self._scopes: list[tuple[int, set[str]]] = []
+        """Which element that is open, by its depth, declares what."""
 
     def startDocument(self) -> None:
         self.raw(f'<?xml version="1.0" encoding="{self.encoding}"?>\n')
@@ -89,17 +101,21 @@ class SimplerXMLGenerator:
 
     def startElement(self, name: str, attrs: Mapping[str, Any] | None = None) -> None:
         if attrs or name not in self._known:
-            self.raw(f"<{self._tag(name, attrs or {})}>")
+            self.raw(f"<{self._tag(name, attrs or {}, is_open=True)}>")
         else:
             self.raw(f"<{name}>")
         self._stack.append(name)
 
     def endElement(self, name: str) -> None:
-        if not self._stack or self._stack[-1] != name:
-            raise ValueError(f"</{name}> ends what <{self._stack[-1] if self._stack else ''}> began.")
-        self._stack.pop()
+        stack = self._stack
+        if not stack or stack.pop() != name:
+            raise ValueError(f"</{name}> ends an element that is not the last one that began.")
         self.raw(f"</{name}>")
-        if not self._stack:
+        if self._scopes and self._scopes[-1][0] == len(stack):
+            _, declared = self._scopes.pop()
+            self._declared -= declared
+            self._known.clear()
+        if not stack:
             self.write_out()
 
     def characters(self, content: Any) -> None:
@@ -161,27 +177,29 @@ class SimplerXMLGenerator:
         data = self.flush()
         self._out.write(data.decode(self.encoding) if isinstance(self._out, io.TextIOBase) else data)
 
-    def _tag(self, name: str, attrs: Mapping[str, Any]) -> str:
+    def _tag(self, name: str, attrs: Mapping[str, Any], *, is_open: bool = False) -> str:
         """What stands between ``<`` and ``>``: names are checked, and their vocabularies declared."""
         known = self._known
         if name not in known or not known.issuperset(attrs):
-            attrs = self._checked(name, attrs)
+            attrs = self._checked(name, attrs, is_open=is_open)
         if len(attrs) > 1:
             return name + "".join([f' {key}="{attribute(attrs[key])}"' for key in sorted(attrs)])
         for key, value in attrs.items():
             return f'{name} {key}="{attribute(value)}"'
         return name
 
-    def _checked(self, name: str, attrs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _checked(self, name: str, attrs: Mapping[str, Any], *, is_open: bool) -> Mapping[str, Any]:
         written = dict(attrs)
-        if not self._stack:
-            self._declared |= {key[6:] for key in written if key.startswith("xmlns:")}
+        here = {key[6:] for key in attrs if key.startswith("xmlns:")} - self._declared
         for each in (name, *attrs):
             if not _is_name(each):
                 raise ValueError(f"{each!r} is no name in XML.")
             prefix, colon, _ = each.partition(":")
             if not colon or prefix in self._declared:
                 self._known.add(each)
-            elif prefix in NAMESPACES and f"xmlns:{prefix}" not in written:
+            elif prefix in NAMESPACES and prefix not in here:
                 written[f"xmlns:{prefix}"] = NAMESPACES[prefix]
+        if here and is_open:
+            self._scopes.append((len(self._stack), here))
+            self._declared |= here
         return written
