@@ -21,9 +21,11 @@ from .values import (
     atom_date,
     aware,
     get_tag_uri,
+    id_of_link,
     iri_to_uri,
     rfc2822_date,
     rfc3339_date,
+    rss_date,
 )
 from .writer import NAMESPACES, SimplerXMLGenerator, attribute, escape, markup
 
@@ -411,7 +413,7 @@ class RssFeed(_XMLFeed):
         if self.django_compatible:
             add("lastBuildDate", rfc2822_date(self.latest_post_date()))
         elif (updated := self.updated()) is not None:
-            add("lastBuildDate", rfc2822_date(updated))
+            add("lastBuildDate", rss_date(updated))
         if feed["ttl"] is not None:
             add("ttl", feed["ttl"])
         for author in feed["authors"]:
@@ -475,7 +477,7 @@ class Rss201rev2Feed(RssFeed):
         elif author_name:
             author = f"<dc:creator{self._dc}>{escape(author_name)}</dc:creator>"
         if pubdate is not None:
-            date_ = f"<pubDate>{rfc2822_date(pubdate)}</pubDate>"
+            date_ = f"<pubDate>{rfc2822_date(pubdate) if compatible else rss_date(pubdate)}</pubDate>"
         if comments is not None:
             said = f"<comments>{escape(comments)}</comments>" if comments else "<comments/>"
         if unique_id is not None:
@@ -553,7 +555,8 @@ class Atom1Feed(_XMLFeed):
         feed = self.feed
         add = handler.addQuickElement
         add("title", feed["title"])
-        add("link", "", {"rel": "alternate", "href": feed["link"]})
+        if feed["link"] is not None:
+            add("link", "", {"rel": "alternate", "href": feed["link"]})
         if feed["feed_url"] is not None:
             add("link", "", {"rel": "self", "href": feed["feed_url"]})
         for rel, href in _relations(feed):
@@ -605,7 +608,8 @@ class Atom1Feed(_XMLFeed):
         compatible = self.django_compatible
         when = rfc3339_date if compatible else atom_date
         xml = f"<title>{escape(title)}</title>" if title else "<title/>"
-        xml += f'<link href="{escape(link)}" rel="alternate"/>'
+        if link is not None:
+            xml += f'<link href="{escape(link)}" rel="alternate"/>'
         published = None
         if pubdate is not None:
             published = when(pubdate)
@@ -617,7 +621,8 @@ class Atom1Feed(_XMLFeed):
         if author_name is not None:
             xml += _person(author_name, author_email, author_link)
         if unique_id is None:
-            unique_id = get_tag_uri(link, pubdate)
+            within = str(self.feed["id"])
+            unique_id = get_tag_uri(link, pubdate) if compatible else id_of_link(link, pubdate, within=within)
         elif not (compatible or unique_id.startswith(("http://", "https://"))):
             unique_id = as_uri(unique_id, within=str(self.feed["id"]))
         xml += f"<id>{escape(unique_id)}</id>" if unique_id else "<id/>"

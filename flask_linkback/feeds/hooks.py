@@ -29,7 +29,7 @@ def bind(of: object, name: str) -> Hook | None:
     The rules are those of Django's feeds. What is not callable is the value itself. A callable is given
     the object if its code has two positional arguments, decorators with ``functools.wraps`` seen
     through. A property that raises AttributeError is no hook. One without any argument that is no
-    static method was decorated without ``wraps``: `ImproperlyConfigured`.
+    static method was decorated without ``wraps``: asked, it raises `ImproperlyConfigured`.
     """
     try:
         hook = getattr(of, name)
@@ -37,13 +37,24 @@ def bind(of: object, name: str) -> Hook | None:
         return None
     if not callable(hook):
         return Constant(hook)
-    return hook if _takes_object(of, name, hook) else lambda _: hook()
+    try:
+        takes_object = _takes_object(of, name, hook)
+    except (AttributeError, ImproperlyConfigured) as error:
+        return _refusing(error)  # an empty feed has nothing to ask, and nothing to complain of
+    return hook if takes_object else lambda _: hook()
 
 
 def look_up(of: object, name: str, obj: Any, default: Any = None) -> Any:
     """Return what a hook says of an object."""
     hook = bind(of, name)
     return default if hook is None else hook(obj)
+
+
+def _refusing(error: Exception) -> Hook:
+    def refuse(_: Any) -> Any:
+        raise error
+
+    return refuse
 
 
 def is_of(of: object, name: str) -> bool:

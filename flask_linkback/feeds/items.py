@@ -111,6 +111,7 @@ class ItemHooks:
                 ]
             if more is not None:
                 made.update(more(item))
+                made["ttl"] = _text(made["ttl"])  # the one of them that no hook says
             return made
 
         return make

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from flask import Request, abort, current_app
 
@@ -41,7 +41,7 @@ class Place:
     site: FeedSite
     is_secure: bool
     path: str
-    """Of the feed: what Django calls ``request.path``."""
+    """Of the feed, quoted."""
     query: str
     """What of the query chooses a document, in a fixed order."""
     feed_type: type[SyndicationFeed]
@@ -59,7 +59,7 @@ class Place:
         """The feed's own URL: what its hook says, or where it is read."""
         said = look_up(view, "feed_url", obj)
         if view.django_compatible:
-            return self.glue(said or self.path)
+            return self.glue(said or unquote(self.path))
         return self.join(said or (f"{self.path}?{self.query}" if self.query else self.path))
 
     def glue(self, url: Any) -> str:

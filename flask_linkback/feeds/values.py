@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from io import StringIO
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlparse
 
 __all__ = [
     "Author",
@@ -55,6 +55,15 @@ def rfc3339_date(date: date) -> str:
     _, name = _days.get(day) or _day(day)
     _, offset = _UTC if at.tzinfo is UTC else _offset(at.utcoffset())
     return f"{name}{_TWO_DIGITS[at.hour]}:{_TWO_DIGITS[at.minute]}:{_TWO_DIGITS[at.second]}{offset}"
+
+
+def rss_date(day: date) -> str:
+    """Write a date as RSS must have it: with a time zone of hours and minutes, or none."""
+    text = rfc2822_date(day)
+    return text if len(text) == _RFC2822_LENGTH else rfc2822_date(aware(day).astimezone(UTC))
+
+
+_RFC2822_LENGTH: Final = len("Tue, 03 Nov 2026 00:00:00 +0000")
 
 
 def atom_date(day: date) -> str:
@@ -141,7 +150,7 @@ def add_domain(domain: str, url: str, secure: bool = False) -> str:
 
 def get_tag_uri(url: str, date: date | None) -> str:
     """Make a tag URI (RFC 4151) of an address and the day that it dates from."""
-    parts = urlsplit(url)
+    parts = urlparse(url)  # parameters of the path are no part of the id, in Django as here
     day = f",{date:%Y-%m-%d}" if date is not None else ""
     return f"tag:{parts.hostname}{day}:{parts.path}/{parts.fragment}"
 
@@ -157,6 +166,18 @@ def as_uri(text: str, *, within: str) -> str:
     if _is_uri(text):
         return text
     return uuid.uuid5(uuid.NAMESPACE_URL, f"{within}\n{text}").urn
+
+
+def id_of_link(link: str | None, date: date | None, *, within: str) -> str:
+    """Make an id for what has none: a tag URI, where that says all that the address does.
+
+    Two addresses that differ in their query have one tag URI; and one without a date is none (RFC 4151,
+    section 2.1).
+    """
+    parts = urlparse(link or "")
+    if date is not None and link and parts.hostname and not (parts.query or parts.params):
+        return get_tag_uri(link, date)
+    return as_uri(link or "", within=within)
 
 
 # --- things ------------------------------------------------------------------------------------------

@@ -147,8 +147,8 @@ class Feed(View):
         """Return the generator with all items."""
         place = find_place(request, self)
         feed = self._begin(obj, place)
-        make = ItemHooks(self, obj, request, place).as_dicts()
         items = look_up(self, "items", obj)
+        make = ItemHooks(self, obj, request, place).as_dicts()
         if type(feed).add_item is SyndicationFeed.add_item:
             feed.items = list(map(make, items))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 from collections.abc import Callable, Mapping
@@ -64,9 +65,10 @@ class SimplerXMLGenerator:
     """Writes elements to a buffer, or to ``out``, a file of text or bytes, when the root element ends.
 
     It has the methods that generators of feeds call on Django's class of this name. Names are checked,
-    elements balanced (ValueError), text and attribute values escaped, attributes sorted by name. What
-    XML cannot hold (control characters, U+FFFE, U+FFFF, lone surrogates) is left out; with ``strict`` it
-    raises `UnserializableContentError`, with ``compatible`` only control characters do, as in Django.
+    elements balanced (ValueError), text and attribute values escaped, attributes sorted by name, those
+    of None left out. So is what XML cannot hold (control characters, U+FFFE, U+FFFF, lone surrogates);
+    with ``strict`` it raises `UnserializableContentError`, with ``compatible`` only control characters
+    do, as in Django.
     """
 
     def __init__(
@@ -83,15 +85,18 @@ class SimplerXMLGenerator:
         self._short = short_empty_elements
         self._strict = strict
         self._compatible = compatible
+        self._is_utf8 = codecs.lookup(encoding).name == "utf-8"
+        # one for the whole document: a mark of the byte order stands before the first part only
+        self._encode = codecs.getincrementalencoder(encoding)("xmlcharrefreplace").encode
         self._parts: list[str] = []
         self.raw: Callable[[str], None] = self._parts.append
         """Put XML as it is: it must be well-formed, and what it says escaped."""
-        self._is_utf8 = encoding.lower().replace("_", "-") in ("utf-8", "utf8")
         self._stack: list[str] = []
         self._known: set[str] = set()
-        self._declared: set[str] = {"xml"}
-        self._scopes: list[tuple[int, set[str]]] = []
-        """Which element that is open, by its depth, declares what."""
+        """Names that were found to be right, their prefixes declared."""
+        self._declared: Mapping[str, str] = {"xml": "", "xmlns": ""}
+        self._outside: list[tuple[int, set[str], Mapping[str, str]]] = []
+        """For elements that declare something, by their depth: what was known and declared before."""
 
     def startDocument(self) -> None:
         self.raw(f'<?xml version="1.0" encoding="{self.encoding}"?>\n')
@@ -101,7 +106,11 @@ class SimplerXMLGenerator:
 
     def startElement(self, name: str, attrs: Mapping[str, Any] | None = None) -> None:
         if attrs or name not in self._known:
-            self.raw(f"<{self._tag(name, attrs or {}, is_open=True)}>")
+            tag, declared = self._tag(name, attrs or {})
+            self.raw(f"<{tag}>")
+            if declared:
+                self._outside.append((len(self._stack), self._known, self._declared))
+                self._known, self._declared = self._known.copy(), {**self._declared, **declared}
         else:
             self.raw(f"<{name}>")
         self._stack.append(name)
@@ -111,10 +120,8 @@ class SimplerXMLGenerator:
         if not stack or stack.pop() != name:
             raise ValueError(f"</{name}> ends an element that is not the last one that began.")
         self.raw(f"</{name}>")
-        if self._scopes and self._scopes[-1][0] == len(stack):
-            _, declared = self._scopes.pop()
-            self._declared -= declared
-            self._known.clear()
+        if self._outside and self._outside[-1][0] == len(stack):
+            _, self._known, self._declared = self._outside.pop()
         if not stack:
             self.write_out()
 
@@ -127,7 +134,7 @@ class SimplerXMLGenerator:
         self, name: str, contents: Any = None, attrs: Mapping[str, Any] | None = None
     ) -> None:
         """Write an element without children."""
-        tag = self._tag(name, attrs or {}) if attrs or name not in self._known else name
+        tag = self._tag(name, attrs or {})[0] if attrs or name not in self._known else name
         if contents:
             text = contents if contents.__class__ is str else str(contents)
             self.raw(f"<{tag}>{escape(text)}</{name}>")
@@ -145,7 +152,8 @@ class SimplerXMLGenerator:
 
     def declare(self, prefix: str) -> str:
         """Return the declaration that a fragment needs for a name of `NAMESPACES`; empty if there is one."""
-        return "" if prefix in self._declared else f' xmlns:{prefix}="{NAMESPACES[prefix]}"'
+        namespace = NAMESPACES[prefix]
+        return "" if self._declared.get(prefix) == namespace else f' xmlns:{prefix}="{namespace}"'
 
     def flush(self) -> bytes:
         """Take what was written so far."""
@@ -156,7 +164,7 @@ class SimplerXMLGenerator:
         if self._compatible:
             if _has_controls(text):
                 raise UnserializableContentError
-            return text.encode(self.encoding, "xmlcharrefreplace")
+            return self._encode(text)
         if self._strict and _is_refused(text):
             raise UnserializableContentError
         if "\r" in text:
@@ -168,7 +176,7 @@ class SimplerXMLGenerator:
         except UnicodeEncodeError:
             data = _surrogates.sub("", text).encode()
         data = data.translate(None, _CONTROLS)
-        return data if self._is_utf8 else data.decode().encode(self.encoding, "xmlcharrefreplace")
+        return data if self._is_utf8 else self._encode(data.decode())
 
     def write_out(self) -> None:
         """Write what was written so far to ``out``."""
@@ -177,29 +185,28 @@ class SimplerXMLGenerator:
         data = self.flush()
         self._out.write(data.decode(self.encoding) if isinstance(self._out, io.TextIOBase) else data)
 
-    def _tag(self, name: str, attrs: Mapping[str, Any], *, is_open: bool = False) -> str:
-        """What stands between ``<`` and ``>``: names are checked, and their vocabularies declared."""
-        known = self._known
-        if name not in known or not known.issuperset(attrs):
-            attrs = self._checked(name, attrs, is_open=is_open)
-        if len(attrs) > 1:
-            return name + "".join([f' {key}="{attribute(attrs[key])}"' for key in sorted(attrs)])
-        for key, value in attrs.items():
-            return f'{name} {key}="{attribute(value)}"'
-        return name
+    def _tag(self, name: str, attrs: Mapping[str, Any]) -> tuple[str, Mapping[str, str]]:
+        """What stands between ``<`` and ``>``, and what it declares; names are checked."""
+        declared: Mapping[str, str] = {}
+        if name not in self._known or not self._known.issuperset(attrs):
+            attrs, declared = self._checked(name, attrs)
+        if not attrs:
+            return name, declared
+        several = sorted(attrs.items()) if len(attrs) > 1 else attrs.items()
+        written = [f' {key}="{attribute(value)}"' for key, value in several if value is not None]
+        return f"{name}{''.join(written)}", declared
 
-    def _checked(self, name: str, attrs: Mapping[str, Any], *, is_open: bool) -> Mapping[str, Any]:
-        written = dict(attrs)
-        here = {key[6:] for key in attrs if key.startswith("xmlns:")} - self._declared
+    def _checked(self, name: str, attrs: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        written = {str(key): value for key, value in attrs.items() if value is not None}
+        own = {key[6:]: str(value) for key, value in written.items() if key.startswith("xmlns:")}
         for each in (name, *attrs):
+            if each in self._known:
+                continue
             if not _is_name(each):
                 raise ValueError(f"{each!r} is no name in XML.")
             prefix, colon, _ = each.partition(":")
             if not colon or prefix in self._declared:
                 self._known.add(each)
-            elif prefix in NAMESPACES and prefix not in here:
-                written[f"xmlns:{prefix}"] = NAMESPACES[prefix]
-        if here and is_open:
-            self._scopes.append((len(self._stack), here))
-            self._declared |= here
-        return written
+            elif prefix in NAMESPACES and prefix not in own:
+                own[prefix] = written[f"xmlns:{prefix}"] = NAMESPACES[prefix]
+        return written, own
