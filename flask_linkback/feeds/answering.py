@@ -15,6 +15,7 @@ from werkzeug.exceptions import NotFound
 
 from .conditional import Validators, checksum, digest
 from .hooks import look_up
+from .paging import NoSuchPart
 from .place import find_place
 from .values import moment
 
@@ -79,7 +80,7 @@ class Answer:
                 place.feed_type.__qualname__,
                 place.origin,
                 place.path,
-                place.query,
+                str(place.arguments),
                 place.language,
             )
         )
@@ -150,5 +151,7 @@ def calling_items() -> Iterator[None]:
     """See to it that what is missing within a feed is a fault of it, not a feed that is missing."""
     try:
         yield
+    except NoSuchPart:
+        raise
     except NotFound as error:
         raise RuntimeError("An item of the feed raised NotFound: only get_object() may.") from error

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from .writer import SimplerXMLGenerator
 
-__all__ = ["FEED_HOOKS", "ITEM_HOOKS", "Content", "Extension"]
+__all__ = ["FEED_HOOKS", "ITEM_HOOKS", "Archive", "Content", "Extension"]
 
 
 class Extension:
@@ -42,6 +42,18 @@ class Content(Extension):
 
     def add_to_json(self, values: dict[str, Any]) -> None:
         values["content_html"] = self.html
+
+
+class Archive(Extension):
+    """Says of a document that it is an archive, which does not change (RFC 5005, section 4)."""
+
+    prefixes = ("fh",)
+
+    def add_to_rss(self, handler: SimplerXMLGenerator) -> None:
+        handler.addQuickElement("fh:archive")
+
+    def add_to_atom(self, handler: SimplerXMLGenerator) -> None:
+        handler.addQuickElement("fh:archive")
 
 
 FEED_HOOKS: Final[Mapping[str, Callable[[Any], Extension]]] = {}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from flask import Request, abort, current_app
 
@@ -42,7 +42,7 @@ class Place:
     is_secure: bool
     path: str
     """Of the feed, quoted."""
-    query: str
+    arguments: Mapping[str, str]
     """What of the query chooses a document, in a fixed order."""
     feed_type: type[SyndicationFeed]
     language: str
@@ -60,7 +60,12 @@ class Place:
         said = look_up(view, "feed_url", obj)
         if view.django_compatible:
             return self.glue(said or unquote(self.path))
-        return self.join(said or (f"{self.path}?{self.query}" if self.query else self.path))
+        return self.join(said) if said else self.address(self.arguments)
+
+    def address(self, arguments: Mapping[str, str]) -> str:
+        """The URL of another document of the feed, by these arguments; in the same format."""
+        chosen = {name: value for name, value in self.arguments.items() if name == FORMAT} | dict(arguments)
+        return f"{self.origin}{self.path}{'?' if chosen else ''}{urlencode(chosen)}"
 
     def glue(self, url: Any) -> str:
         """Make a URL absolute as Django does."""
@@ -88,7 +93,7 @@ def find_place(request: Request, view: Feed) -> Place:
         site=FeedSite(domain=parts.netloc, name=name or parts.netloc),
         is_secure=parts.scheme == "https",
         path=f"{parts.path}{quote(request.path, safe=_PATH)}",
-        query=_query(view, request),
+        arguments={name: request.args[name] for name in view.query_arguments() if name in request.args},
         feed_type=feed_type,
         language=language,
         vary=[*(["Accept"] if by_type else []), *(["Accept-Language"] if by_visitor else [])],
@@ -111,11 +116,6 @@ def _choose_type(view: Feed, request: Request) -> tuple[type[SyndicationFeed], b
         [media_type for each in several for media_type in each.media_types()]
     )
     return (by_media_type[best] if best else several[0]), True
-
-
-def _query(view: Feed, request: Request) -> str:
-    names = [name for name in view.query_arguments() if name in request.args]
-    return "&".join(f"{name}={quote(request.args[name], safe='')}" for name in names)
 
 
 def _language(linkback: Site | None) -> tuple[str, bool]:

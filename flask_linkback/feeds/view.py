@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from flask import Request, Response, abort, request
@@ -18,6 +18,7 @@ from .extensions import FEED_HOOKS
 from .generators import SyndicationFeed
 from .hooks import is_of, look_up
 from .items import ItemHooks
+from .paging import ARCHIVE, PAGE, part_of
 from .place import FORMAT, Place, find_place
 from .values import Enclosure, moment
 
@@ -34,6 +35,9 @@ class Feed(View):
       before ``items`` is called. Together they must change whenever the feed does.
     - ``cache`` is an object of cachelib that keeps bodies, for ``cache_seconds``.
     - ``max_age`` is for how many seconds a reader need not ask again.
+    - ``feed_types``: several formats at one URL, by ``?format=`` or by what the reader accepts.
+    - ``paginate_by`` so many items; the others are at ``?page=2`` and so on (RFC 5005).
+    - ``archive_by`` "year", "month" or "day": older items are in archives, ``?archive=2026-10``.
     - ``stream``: items are written as they come; ``items`` may be a generator of any length.
     - ``strict`` refuses text that XML cannot hold, with `UnserializableContentError`.
     - ``django_compatible`` gives the document and the headers that Django 6.1 gives.
@@ -53,6 +57,8 @@ class Feed(View):
     django_compatible: ClassVar[bool] = False
     strict: ClassVar[bool] = False
     stream: ClassVar[bool] = False
+    paginate_by: ClassVar[int | None] = None
+    archive_by: ClassVar[str | None] = None
     max_age: ClassVar[int | None] = None
     cache: ClassVar[Any] = None
     cache_seconds: ClassVar[int] = 300
@@ -147,7 +153,7 @@ class Feed(View):
         """Return the generator with all items."""
         place = find_place(request, self)
         feed = self._begin(obj, place)
-        items = look_up(self, "items", obj)
+        items = self._part(feed, obj, place)
         make = ItemHooks(self, obj, request, place).as_dicts()
         if type(feed).add_item is SyndicationFeed.add_item:
             feed.items = list(map(make, items))
@@ -158,12 +164,12 @@ class Feed(View):
 
     def feed_to_write(self, obj: Any, request: Request) -> SyndicationFeed:
         """Return the generator to be written once: its items may be written already, or be still to come."""
-        if not is_of(self, "get_feed") or self.feed_type.add_item is not SyndicationFeed.add_item:
-            return self.get_feed(obj, request)
         place = find_place(request, self)
+        if not is_of(self, "get_feed") or place.feed_type.add_item is not SyndicationFeed.add_item:
+            return self.get_feed(obj, request)
         feed = self._begin(obj, place)
+        items = self._part(feed, obj, place)
         hooks = ItemHooks(self, obj, request, place)
-        items = look_up(self, "items", obj)
         if hooks.are_written_at_once(feed):
             written = feed.encoded(map(hooks.as_xml(feed), items))
             feed.written = written if self.stream else list(written)
@@ -175,7 +181,18 @@ class Feed(View):
     @classmethod
     def query_arguments(cls) -> Sequence[str]:
         """Return the names of what a query may choose."""
-        return [FORMAT] if cls.feed_types else []
+        chosen = {FORMAT: cls.feed_types, ARCHIVE: cls.archive_by, PAGE: cls.paginate_by}
+        return [name for name, given in chosen.items() if given and not cls.django_compatible]
+
+    def _part(self, feed: SyndicationFeed, obj: Any, place: Place) -> Iterable[Any]:
+        """Return the items of the document that is asked for, and let the feed lead to the others."""
+        items = look_up(self, "items", obj)
+        if self.django_compatible:
+            return items  # type: ignore[no-any-return]
+        part = part_of(self, items, place.arguments, place.address, place.timezone)
+        feed.feed["links"] += tuple(part.links)
+        feed.feed["extensions"] += tuple(part.extensions)
+        return part.items
 
     def _begin(self, obj: Any, place: Place) -> SyndicationFeed:
         """Make the generator, without items."""
