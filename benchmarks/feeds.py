@@ -29,11 +29,12 @@ ITEMS: Final = 1000
 FORMATS: Final = ("Rss201rev2Feed", "Atom1Feed")
 SHORT_NAMES: Final = {"Rss201rev2Feed": "RSS", "Atom1Feed": "Atom"}
 BEGAN: Final = datetime(2026, 1, 1, tzinfo=UTC)
-BODY: Final = """<p>Spring tide, and the keel lies dry on the sand: it is as long as the quay is wide, and
-nobody knows whose it was.</p><p>The harbour master keeps a list of names, <a href="/posts/names?from=1890">which
-begins in 1890</a>, and a picture of each; a café on the quay has the others. Whoever knows more may write to him,
-or come on a Sunday, when the tower is open &amp; the lamp is lit.</p><p>The next spring tide is in two weeks, and
-until then the mud has it again, as it has had it since before the list began.</p>"""
+BODY: Final = """<p>Spring tide, and the keel lies dry on the sand: it is as long as the quay is wide,
+and nobody knows whose it was.</p><p>The harbour master keeps a list of names,
+<a href="/posts/names?from=1890">which begins in 1890</a>, and a picture of each; a café on the quay has
+the others. Whoever knows more may write to him, or come on a Sunday, when the tower is open &amp; the
+lamp is lit.</p><p>The next spring tide is in two weeks, and until then the mud has it again, as it has
+had it since before the list began.</p>"""
 GEO: Final = "http://www.georss.org/georss"
 
 
@@ -164,7 +165,6 @@ def _theirs(feed_type: Any, posts: Any) -> Callable[[], bytes]:
     _django()
     from django.contrib.syndication.views import Feed as DjangoFeed
     from django.test import RequestFactory
-    from django.utils import feedgenerator
 
     view = feed_class(DjangoFeed, feed_type, posts)()
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from blinker import NamedSignal
     from flask_sqlalchemy import SQLAlchemy
 
-__all__ = ["Route", "Site", "current_site", "find_site"]
+__all__ = ["Route", "Site", "current_flask", "current_site", "find_site"]
 
 T = TypeVar("T")
 logger = logging.getLogger("flask_linkback.site")
@@ -276,6 +276,11 @@ def find_site() -> Site | None:
     if not has_app_context():
         return None
     return current_app.extensions.get(EXTENSION)
+
+
+def current_flask() -> Flask:
+    """Return the application of the current context, with or without a Linkback."""
+    return current_app._get_current_object()  # type: ignore[attr-defined,no-any-return]
 
 
 def current_site() -> Site:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
-from flask import Request, current_app, render_template
+from flask import Request, render_template
 from jinja2 import Template, TemplateNotFound
 
+from ..site import current_flask
 from .extensions import ITEM_HOOKS
 from .generators import BLANK_ITEM, Atom1Feed, Rss201rev2Feed, SyndicationFeed
 from .hooks import Constant, Hook, bind, is_of
@@ -270,7 +271,7 @@ def _template(name: str | None) -> Template | None:
     if name is None:
         return None
     try:
-        return current_app.jinja_env.get_template(name)
+        return current_flask().jinja_env.get_template(name)
     except TemplateNotFound as missing:
         if missing.name != name:
             raise

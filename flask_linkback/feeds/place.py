@@ -8,9 +8,9 @@ from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
-from flask import Request, abort, current_app
+from flask import Request, abort
 
-from ..site import Site, find_site
+from ..site import Site, current_flask, find_site
 from .generators import SyndicationFeed
 from .hooks import look_up
 from .values import add_domain, iri_to_uri
@@ -120,7 +120,7 @@ def _choose_type(view: Feed, request: Request) -> tuple[type[SyndicationFeed], b
 
 def _language(linkback: Site | None) -> tuple[str, bool]:
     """The language of Flask-Babel, which depends on the visitor, or that of the setting."""
-    if "babel" in current_app.extensions:
+    if "babel" in current_flask().extensions:
         from flask_babel import get_locale
 
         locale = get_locale()
