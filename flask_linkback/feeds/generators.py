@@ -52,26 +52,23 @@ _FLUSH_EVERY: Final = 64
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """The date of what has none: an empty feed says the same whenever it is read."""
 
-BLANK_ITEM: Final[Mapping[str, Any]] = {
-    "title": None,
-    "link": None,
-    "description": None,
-    "author_name": None,
-    "author_email": None,
-    "author_link": None,
-    "pubdate": None,
-    "updateddate": None,
-    "comments": None,
-    "unique_id": None,
-    "unique_id_is_permalink": None,
-    "enclosures": (),
-    "categories": (),
-    "item_copyright": None,
-    "ttl": None,
-    "authors": (),
-    "extensions": (),
-}
-_values_of: Final = operator.itemgetter(*list(BLANK_ITEM)[:15])
+_values_of: Final = operator.itemgetter(
+    "title",
+    "link",
+    "description",
+    "author_name",
+    "author_email",
+    "author_link",
+    "pubdate",
+    "updateddate",
+    "comments",
+    "unique_id",
+    "unique_id_is_permalink",
+    "enclosures",
+    "categories",
+    "item_copyright",
+    "ttl",
+)
 """The values of an item as the arguments of ``item_xml``."""
 
 
@@ -607,43 +604,54 @@ class Atom1Feed(_XMLFeed):
         """Write an ``entry`` in words of Atom (section 4.1.2)."""
         compatible = self.django_compatible
         when = rfc3339_date if compatible else atom_date
-        xml = f"<title>{escape(title)}</title>" if title else "<title/>"
-        if link is not None:
-            xml += f'<link href="{escape(link)}" rel="alternate"/>'
-        published = None
+        dates = author = summary = more = ""
         if pubdate is not None:
             published = when(pubdate)
-            xml += f"<published>{published}</published>"
+            dates = f"<published>{published}</published>"
+            if updateddate is None and not compatible:
+                dates += f"<updated>{published}</updated>"
+        elif updateddate is None and not compatible:
+            dates = f"<updated>{when(self._fallback)}</updated>"
         if updateddate is not None:
-            xml += f"<updated>{when(updateddate)}</updated>"
-        elif not compatible:
-            xml += f"<updated>{published or when(self._fallback)}</updated>"
+            dates += f"<updated>{when(updateddate)}</updated>"
         if author_name is not None:
-            xml += _person(author_name, author_email, author_link)
+            author = _person(author_name, author_email, author_link)
         if unique_id is None:
             within = str(self.feed["id"])
             unique_id = get_tag_uri(link, pubdate) if compatible else id_of_link(link, pubdate, within=within)
-        elif not (compatible or unique_id.startswith(("http://", "https://"))):
+        elif not (compatible or unique_id[:7] == "http://" or unique_id[:8] == "https://"):
             unique_id = as_uri(unique_id, within=str(self.feed["id"]))
-        xml += f"<id>{escape(unique_id)}</id>" if unique_id else "<id/>"
         if description:
             text = escape(description) if compatible else markup(description)
-            xml += f'<summary type="html">{text}</summary>'
+            summary = f'<summary type="html">{text}</summary>'
         elif description is not None:
-            xml += '<summary type="html"/>'
+            summary = '<summary type="html"/>'
         for enclosure in enclosures:
-            xml += (
+            more += (
                 f'<link href="{escape(enclosure.url)}" length="{_attribute(enclosure.length)}" '
                 f'rel="enclosure" type="{_attribute(enclosure.mime_type)}"/>'
             )
         for category in categories:
             if category.__class__ is str and category.isprintable():
-                xml += f'<category term="{escape(category)}"/>'
+                more += f'<category term="{escape(category)}"/>'
             else:
-                xml += _atom_category(category)
+                more += _atom_category(category)
         if item_copyright is not None:
-            xml += f"<rights>{escape(item_copyright)}</rights>" if item_copyright else "<rights/>"
-        return xml
+            more += f"<rights>{escape(item_copyright)}</rights>" if item_copyright else "<rights/>"
+        if title and link and unique_id:
+            return (
+                f'<title>{escape(title)}</title><link href="{escape(link)}" rel="alternate"/>'
+                f"{dates}{author}<id>{escape(unique_id)}</id>{summary}{more}"
+            )
+        first = f"<title>{escape(title)}</title>" if title else "<title/>"
+        if link is not None:
+            first += f'<link href="{escape(link)}" rel="alternate"/>'
+        first += f"{dates}{author}"
+        return (
+            f"{first}<id>{escape(unique_id)}</id>{summary}{more}"
+            if unique_id
+            else f"{first}<id/>{summary}{more}"
+        )
 
     def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
         """Write what is said of an entry."""
