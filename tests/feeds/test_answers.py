@@ -8,8 +8,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 from flask.testing import FlaskClient
+from flask_babel import Babel
 from lxml import etree
 from sqlalchemy.exc import NoResultFound
 from werkzeug.exceptions import NotFound
@@ -151,6 +152,20 @@ def test_dates_without_a_zone_are_of_the_setting(blogs: Callable[..., Blog], sql
         "Wed, 01 Jul 2026 12:00:00 +0900",
     ]
     assert root.findtext("channel/language") == "de"
+
+
+def test_the_language_is_the_locale_of_flask_babel(posts: type[Posts]) -> None:
+    client = client_of(("/feed", posts))
+    app = client.application
+    Babel(app, locale_selector=lambda: request.accept_languages.best_match(["de", "pt_BR"]))
+    for asked, language in (("de", "de"), ("pt-BR", "pt-BR")):
+        answer = client.get("/feed", headers={"Accept-Language": asked})
+        assert etree.fromstring(answer.data).findtext("channel/language") == language
+        assert answer.headers["Vary"] == "Accept-Language"
+    posts.language = "fr"  # the class knows better
+    answer = client.get("/feed", headers={"Accept-Language": "de"})
+    assert etree.fromstring(answer.data).findtext("channel/language") == "fr"
+    assert "Vary" not in answer.headers
 
 
 # --- unchanged ---------------------------------------------------------------------------------------
