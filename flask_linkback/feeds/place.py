@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -71,6 +72,10 @@ class Place:
         """Make a URL absolute as Django does."""
         return add_domain(self.site.domain, url, self.is_secure)
 
+    def uri(self, url: Any) -> str:
+        """Make a URL absolute and quote what a URI cannot have."""
+        return str(iri_to_uri(self.join(url)))
+
     def join(self, url: Any) -> str:
         """Make a URL absolute as browsers do, from the root of the site (RFC 3986, section 5)."""
         text = url if isinstance(url, str) else str(url)
@@ -78,7 +83,9 @@ class Place:
             return text
         if text.startswith("/") and not text.startswith("//"):
             return f"{self.origin}{iri_to_uri(text)}"
-        return str(iri_to_uri(urljoin(f"{self.origin}/", text)))
+        with contextlib.suppress(ValueError):  # what is no address, such as "//[", stays what it is
+            text = urljoin(f"{self.origin}/", text)
+        return str(iri_to_uri(text))
 
 
 def find_place(request: Request, view: Feed) -> Place:

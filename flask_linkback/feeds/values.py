@@ -132,7 +132,8 @@ def iri_to_uri(iri: Any) -> Any:
 
 
 def _quoted(text: str | bytes) -> str:
-    return quote(text, safe=_RESERVED)
+    # a lone surrogate is left out, as it is in text
+    return quote(text if isinstance(text, bytes) else text.encode(errors="ignore"), safe=_RESERVED)
 
 
 def add_domain(domain: str, url: str, secure: bool = False) -> str:
