@@ -6,7 +6,7 @@ import functools
 import io
 import itertools
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Final
 
@@ -16,6 +16,7 @@ from .values import (
     Category,
     Enclosure,
     Stylesheet,
+    Tombstone,
     add_domain,
     as_uri,
     atom_date,
@@ -33,6 +34,7 @@ __all__ = [
     "Atom1Feed",
     "DefaultFeed",
     "Enclosure",
+    "JSONFeed",
     "Rss201rev2Feed",
     "RssFeed",
     "RssUserland091Feed",
@@ -47,7 +49,7 @@ __all__ = [
     "rfc3339_date",
 ]
 
-_FLUSH_EVERY: Final = 64
+FLUSH_EVERY: Final = 64
 """So many items are written at a time: some tens of kilobytes."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """The date of what has none: an empty feed says the same whenever it is read."""
@@ -78,8 +80,10 @@ class SyndicationFeed:
     ``title``, ``link`` (URL) and ``description`` are text; ``categories`` are text or `Category`;
     ``stylesheets`` a list of URLs or `Stylesheet` (TypeError for one of them alone); ``authors`` a list of
     `Author`; ``hubs`` URLs and ``links`` pairs of relation and URL; ``extensions`` objects of
-    `flask_linkback.feeds.extensions`; ``updated`` when it changed last, where that is known before the
-    items are. Whatever else is given is kept in ``feed`` for methods that subclasses override.
+    `flask_linkback.feeds.extensions`, ``prefixes`` the vocabularies of those that items have, where that is
+    known before the items are; so is ``updated``, when it changed last. ``icon`` and ``favicon`` are URLs of
+    a large and a small square picture, ``deleted_items`` a list of `Tombstone`. Whatever else is given is
+    kept in ``feed`` for methods that subclasses override.
 
     What Django's generators of these names write is written, but valid: see "Differences from Django".
     ``django_compatible`` writes what Django 6.1 does, ``strict`` refuses text that XML cannot hold with
@@ -89,6 +93,8 @@ class SyndicationFeed:
     content_type: ClassVar[str]
     format: ClassVar[str] = ""
     """What ``?format=`` calls it where one URL has several."""
+    plain_text: ClassVar[bool] = False
+    """Are titles text, in a format that says which text is HTML?"""
     django_compatible = False
     strict = False
     items: Any
@@ -114,7 +120,11 @@ class SyndicationFeed:
         hubs: Iterable[str] = (),
         links: Iterable[tuple[str, str]] = (),
         extensions: Iterable[Any] = (),
+        prefixes: Collection[str] | None = None,
         updated: datetime | None = None,
+        icon: Any = None,
+        favicon: Any = None,
+        deleted_items: Iterable[Tombstone] = (),
         **kwargs: Any,
     ) -> None:
         if isinstance(stylesheets, Stylesheet | str):
@@ -140,7 +150,11 @@ class SyndicationFeed:
             "hubs": tuple(hubs),
             "links": tuple(links),
             "extensions": tuple(extensions),
+            "prefixes": prefixes,
             "updated": updated,
+            "icon": iri_to_uri(icon),
+            "favicon": iri_to_uri(favicon),
+            "deleted_items": tuple(deleted_items),
             **kwargs,
         }
         self.items = []
@@ -266,7 +280,8 @@ class SyndicationFeed:
         else:
             seen, self.items = _begun(self.items)
             newest = self._newest(_dates_of(seen))
-        return aware(newest) if newest is not None else None
+        dates = [each.when for each in self.feed["deleted_items"]]
+        return max(map(aware, [*dates, newest] if newest is not None else dates), default=None)
 
 
 class _XMLFeed(SyndicationFeed):
@@ -292,7 +307,7 @@ class _XMLFeed(SyndicationFeed):
         handler = self._handler("utf-8")
         for number, xml in enumerate(items, 1):
             handler.raw(xml)
-            if not number % _FLUSH_EVERY:
+            if not number % FLUSH_EVERY:
                 yield handler.flush()
         yield handler.flush()
 
@@ -335,23 +350,30 @@ class _XMLFeed(SyndicationFeed):
                 handler.startElement(name, self.item_attributes(item))
                 add(handler, item)
                 handler.endElement(name)
-            if not number % _FLUSH_EVERY:
+            if not number % FLUSH_EVERY:
                 yield
 
     def _declared(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes of the root, with all vocabularies that are known to be used."""
         if self.django_compatible:
             return dict(attributes)
-        prefixes = {*self._prefixes, *self.feed.get("prefixes", ())}
-        prefixes |= {prefix for each in self.feed["extensions"] for prefix in each.prefixes}
-        if isinstance(self.items, Sequence):
-            several = (item.get("extensions", ()) for item in self.items)
-            prefixes |= {prefix for some in several for each in some for prefix in each.prefixes}
+        known: Collection[str] | None = self.feed["prefixes"]
+        extensions = list(self.feed["extensions"])
+        if known is None and isinstance(self.items, Sequence):
+            extensions += [each for item in self.items for each in item.get("extensions", ())]
+        prefixes = {prefix for each in extensions for prefix in each.prefixes.get(self.format, ())}
+        prefixes |= {*self._prefixes, *(known or ())}
+        if self.format == "atom" and self.feed["deleted_items"]:
+            prefixes.add("at")
         prefixes -= self._own
         return {f"xmlns:{prefix}": NAMESPACES[prefix] for prefix in sorted(prefixes)} | dict(attributes)
 
     _own: ClassVar[frozenset[str]] = frozenset()
     """Vocabularies that are the format's own."""
+
+    def add_extension(self, handler: SimplerXMLGenerator, extension: Any) -> None:
+        """Write an `Extension` of the feed or of an item."""
+        raise NotImplementedError
 
     def add_stylesheets(self, handler: SimplerXMLGenerator) -> None:
         """Write the stylesheets; they come before the root element."""
@@ -386,6 +408,10 @@ class RssFeed(_XMLFeed):
         """Return attributes for the root element."""
         return {"version": self._version, "xmlns:atom": NAMESPACES["atom"]}
 
+    def add_extension(self, handler: SimplerXMLGenerator, extension: Any) -> None:
+        """Write an `Extension` of the feed or of an item."""
+        extension.add_to_rss(handler)
+
     def endChannelElement(self, handler: SimplerXMLGenerator) -> None:
         """End the element that has the items."""
         handler.endElement("channel")
@@ -415,8 +441,17 @@ class RssFeed(_XMLFeed):
             add("ttl", feed["ttl"])
         for author in feed["authors"]:
             add("dc:creator", author.name)
+        if (picture := feed["icon"] or feed["favicon"]) is not None:
+            self._add_image(handler, picture)
         for extension in feed["extensions"]:
-            extension.add_to_rss(handler)
+            self.add_extension(handler, extension)
+
+    def _add_image(self, handler: SimplerXMLGenerator, url: str) -> None:
+        handler.startElement("image")
+        handler.addQuickElement("url", url)
+        self._add_title(handler, self.feed["title"])
+        handler.addQuickElement("link", self.feed["link"])
+        handler.endElement("image")
 
     def _add_title(self, handler: SimplerXMLGenerator, title: str | None) -> None:
         if title and not self.django_compatible:
@@ -516,7 +551,7 @@ class Rss201rev2Feed(RssFeed):
         if authors := item.get("authors"):
             _add_rss_authors(handler, authors, has_author=bool(item["author_email"]))
         for extension in item.get("extensions", ()):
-            extension.add_to_rss(handler)
+            self.add_extension(handler, extension)
 
 
 class Atom1Feed(_XMLFeed):
@@ -576,8 +611,30 @@ class Atom1Feed(_XMLFeed):
             handler.raw(_atom_category(category))
         if feed["feed_copyright"] is not None:
             add("rights", feed["feed_copyright"])
+        for name, url in (("icon", feed["favicon"]), ("logo", feed["icon"])):
+            if url is not None:
+                add(name, url)
         for extension in feed["extensions"]:
-            extension.add_to_atom(handler)
+            self.add_extension(handler, extension)
+        for tombstone in feed["deleted_items"]:
+            self._add_tombstone(handler, tombstone)
+
+    def add_extension(self, handler: SimplerXMLGenerator, extension: Any) -> None:
+        """Write an `Extension` of the feed or of an item."""
+        extension.add_to_atom(handler)
+
+    def _add_tombstone(self, handler: SimplerXMLGenerator, tombstone: Tombstone) -> None:
+        """Write that an entry was taken away (RFC 6721, section 3)."""
+        ref = tombstone.ref
+        if not ref.startswith(("http://", "https://")):
+            ref = as_uri(ref, within=str(self.feed["id"]))  # as the id of the entry was
+        handler.startElement("at:deleted-entry", {"ref": ref, "when": atom_date(tombstone.when)})
+        if tombstone.by is not None:
+            by = tombstone.by if isinstance(tombstone.by, Author) else Author(name=tombstone.by)
+            handler.raw(_person(by.name, by.email, by.url, "at:by"))
+        if tombstone.comment is not None:
+            handler.addQuickElement("at:comment", tombstone.comment)
+        handler.endElement("at:deleted-entry")
 
     def _feed_id(self) -> str:
         known = self.feed["id"]
@@ -661,7 +718,7 @@ class Atom1Feed(_XMLFeed):
         for author in item.get("authors", ()):
             handler.raw(_person(author.name, author.email, author.url))
         for extension in item.get("extensions", ()):
-            extension.add_to_atom(handler)
+            self.add_extension(handler, extension)
 
 
 DefaultFeed = Rss201rev2Feed
@@ -754,11 +811,15 @@ def _add_rss_authors(handler: SimplerXMLGenerator, authors: Iterable[Author], *,
 
 
 @functools.lru_cache(maxsize=256)  # few people write a feed
-def _person(name: str, email: str | None, url: str | None) -> str:
-    """Write an ``author`` (RFC 4287, section 3.2)."""
-    xml = f"<author><name>{escape(name)}</name>" if name else "<author><name/>"
+def _person(name: str, email: str | None, url: str | None, element: str = "author") -> str:
+    """Write an ``author`` or another person (RFC 4287, section 3.2)."""
+    xml = f"<{element}><name>{escape(name)}</name>" if name else f"<{element}><name/>"
     if email is not None:
         xml += f"<email>{escape(email)}</email>" if email else "<email/>"
     if url is not None:
         xml += f"<uri>{escape(url)}</uri>" if url else "<uri/>"
-    return f"{xml}</author>"
+    return f"{xml}</{element}>"
+
+
+# it is a SyndicationFeed, which has to be there first
+from .jsonfeed import JSONFeed  # noqa: E402

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import html
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
@@ -10,16 +12,19 @@ from flask import Request, render_template
 from jinja2 import Template, TemplateNotFound
 
 from ..site import current_flask
-from .extensions import ITEM_HOOKS
+from .counts import counted, is_counted
+from .extensions import Extension, all_of
 from .generators import Atom1Feed, Rss201rev2Feed, SyndicationFeed
 from .hooks import Constant, Hook, bind, is_of
 from .place import Place
-from .values import Enclosure, iri_to_uri, moment
+from .threads import MentionCount
+from .values import Author, Enclosure, iri_to_uri, moment
+from .vocabularies import ITEM_HOOKS
 
 if TYPE_CHECKING:
     from .view import Feed
 
-__all__ = ["ItemHooks"]
+__all__ = ["ItemHooks", "absolute_authors"]
 
 Item = dict[str, Any]
 
@@ -36,6 +41,8 @@ class ItemHooks:
         self._compatible = view.django_compatible
         self._title = self._bound("item_title")
         self._description = self._bound("item_description")
+        if place.feed_type.plain_text:
+            self._say_what_is_html()
         self._draw(obj, request)
         self._link = self._bound("item_link")
         self._guid = self._bound("item_guid")
@@ -46,12 +53,13 @@ class ItemHooks:
         self._pubdate = self._bound("item_pubdate")
         self._updateddate = self._bound("item_updateddate")
         self._comments = self._bound("item_comments")
-        self._categories = self._bound("item_categories")
+        self._categories = self._category_hook()
         self._copyright = self._bound("item_copyright")
         self._clean_date = _aware_as_django if self._compatible else moment
         self._enclosures = self._enclosure_hook()
         self._more = None if is_of(view, "item_extra_kwargs") else view.item_extra_kwargs
         self._authors = None if self._compatible else self._bound("item_authors")
+        self._is_counted = is_counted(view, place)
         self._extensions = [] if self._compatible else self._bound_extensions()
 
     def _bound(self, name: str) -> Hook | None:
@@ -60,6 +68,7 @@ class ItemHooks:
     def as_dicts(self) -> Callable[[Any], Item]:
         """Return what makes the values of an item, as a generator keeps them."""
         values, authors, extensions, more = self._values(), self._authors, self._extensions, self._more
+        place = self._place
 
         def make(item: Any) -> Item:
             (
@@ -95,7 +104,9 @@ class ItemHooks:
                 "categories": categories,
                 "item_copyright": item_copyright,
                 "ttl": None,
-                "authors": (authors(item) or ()) if authors is not None else (),
+                "authors": absolute_authors(authors(item), "item_authors", place)
+                if authors is not None
+                else (),
                 "extensions": (),
             }
             if extensions:
@@ -109,9 +120,18 @@ class ItemHooks:
 
         return make
 
+    def made(self, items: Iterable[Any], *, stream: bool) -> Iterable[Item]:
+        """Return the values of items; those of a stream are made as they are taken."""
+        make = self.as_dicts()
+        if self._is_counted:
+            return counted(items if stream else list(items), make, self._place)
+        return map(make, items)
+
     def are_written_at_once(self, feed: SyndicationFeed) -> TypeGuard[Rss201rev2Feed | Atom1Feed]:
         """May items be written without a look at their values, as nobody overrides what gets them?"""
-        return type(feed) in _WRITTEN_AT_ONCE and not (self._more or self._authors or self._extensions)
+        return type(feed) in _WRITTEN_AT_ONCE and not (
+            self._more or self._authors or self._extensions or self._is_counted
+        )
 
     def as_xml(self, feed: Rss201rev2Feed | Atom1Feed) -> Callable[[Any], str]:
         """Return what writes an item at once, and tells ``feed`` its dates."""
@@ -227,9 +247,34 @@ class ItemHooks:
 
         return enclosures
 
-    def _bound_extensions(self) -> Sequence[tuple[Hook, Callable[[Any], Any]]]:
-        bound = ((self._bound(name), make) for name, make in ITEM_HOOKS.items())
+    def _bound_extensions(self) -> Sequence[tuple[Hook, Callable[[Any], Extension]]]:
+        def maker(name: str, extension: type[Extension]) -> Callable[[Any], Extension]:
+            return lambda said: extension.of(said, name, self._place.uri)
+
+        bound = ((self._bound(name), maker(name, extension)) for name, extension in ITEM_HOOKS.items())
         return [(hook, make) for hook, make in bound if hook is not None]
+
+    def prefixes(self) -> Collection[str]:
+        """Return the vocabularies of what items may say."""
+        known = [extension for name, extension in ITEM_HOOKS.items() if self._bound(name) is not None]
+        if self._is_counted:
+            known.append(MentionCount)
+        format_ = self._place.feed_type.format
+        return {prefix for extension in known for prefix in extension.prefixes.get(format_, ())}
+
+    def _category_hook(self) -> Hook | None:
+        """What ``item_categories`` says, as text where Django would take it for text."""
+        hook = self._bound("item_categories")
+        if hook is None or not self._compatible:
+            return hook
+        return lambda item: list(map(str, hook(item) or ()))
+
+    def _say_what_is_html(self) -> None:
+        """Let an item's own text be a title, and no HTML: the format can say so."""
+        if is_of(self._view, "item_title"):
+            self._title = str
+        if is_of(self._view, "item_description"):
+            self._description = _as_html
 
     def _draw(self, obj: Any, request: Request) -> None:
         """Let templates say titles and descriptions; the first hook asks for the context of both."""
@@ -241,12 +286,18 @@ class ItemHooks:
             return
         title, description = self._title, self._description
         context: Mapping[str, Any] = {}
+        is_html = (
+            self._place.feed_type.plain_text
+            and title_template is not None
+            and current_flask().select_jinja_autoescape(title_template.name or "")
+        )
 
         def draw_title(item: Any) -> Any:
             nonlocal context
             context = view.get_context_data(item=item, site=site, obj=obj, request=request)
             if title_template is not None:
-                return render_template(title_template, **context)
+                drawn = render_template(title_template, **context)
+                return html.unescape(drawn) if is_html else drawn
             return title(item) if title is not None else None
 
         def draw_description(item: Any) -> Any:
@@ -259,6 +310,22 @@ class ItemHooks:
 
 def _text(value: Any) -> str | None:
     return str(value) if value is not None else None
+
+
+def _as_html(item: Any) -> str:
+    return html.escape(str(item), quote=False)
+
+
+def absolute_authors(said: Any, hook: str, place: Place) -> Sequence[Author]:
+    """Return one author or several, their addresses absolute."""
+    return [
+        replace(
+            each,
+            url=place.uri(each.url) if each.url is not None else None,
+            avatar=place.uri(each.avatar) if each.avatar is not None else None,
+        )
+        for each in all_of(Author, said or (), hook)
+    ]
 
 
 def _aware_as_django(at: Any, zone: tzinfo) -> Any:

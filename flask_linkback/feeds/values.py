@@ -259,11 +259,14 @@ class Category:
 
 @dataclass(frozen=True, kw_only=True)
 class Tombstone:
-    """An item that was taken away: its id, when (aware), by whom and why (RFC 6721, section 2)."""
+    """An item that was taken away: its id, when, by whom and why (RFC 6721, section 3).
+
+    ``by`` is a name or an `Author`.
+    """
 
     ref: str
     when: datetime
-    by: str | None = None
+    by: str | Author | None = None
     comment: str | None = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from flask import Request, Response, abort, request
@@ -14,13 +15,14 @@ from sqlalchemy.exc import NoResultFound
 from ..errors import FeedDoesNotExist, ImproperlyConfigured
 from . import generators
 from .answering import Answer, calling_items
-from .extensions import FEED_HOOKS
+from .extensions import all_of
 from .generators import SyndicationFeed
-from .hooks import is_of, look_up
-from .items import ItemHooks
+from .hooks import bind, is_of, look_up
+from .items import ItemHooks, absolute_authors
 from .paging import ARCHIVE, PAGE, part_of
 from .place import FORMAT, Place, find_place
-from .values import Enclosure, moment
+from .values import Enclosure, Tombstone, moment
+from .vocabularies import FEED_HOOKS
 
 __all__ = ["Feed"]
 
@@ -39,6 +41,7 @@ class Feed(View):
     - ``paginate_by`` so many items; the others are at ``?page=2`` and so on (RFC 5005).
     - ``archive_by`` "year", "month" or "day": older items are in archives, ``?archive=2026-10``.
     - ``stream``: items are written as they come; ``items`` may be a generator of any length.
+    - ``show_mention_counts`` says of each item how many mentions its page shows; it needs Linkback.
     - ``strict`` refuses text that XML cannot hold, with `UnserializableContentError`.
     - ``django_compatible`` gives the document and the headers that Django 6.1 gives.
 
@@ -62,6 +65,7 @@ class Feed(View):
     max_age: ClassVar[int | None] = None
     cache: ClassVar[Any] = None
     cache_seconds: ClassVar[int] = 300
+    show_mention_counts: ClassVar[bool] = False
     cache_version: ClassVar[str] = ""
     """Another one makes all validators and cached bodies void, as after a change of a hook."""
 
@@ -154,12 +158,14 @@ class Feed(View):
         place = find_place(request, self)
         feed = self._begin(obj, place)
         items = self._part(feed, obj, place)
-        make = ItemHooks(self, obj, request, place).as_dicts()
+        hooks = ItemHooks(self, obj, request, place)
+        feed.feed["prefixes"] = hooks.prefixes()
+        made = hooks.made(items, stream=False)
         if type(feed).add_item is SyndicationFeed.add_item:
-            feed.items = list(map(make, items))
+            feed.items = list(made)
         else:
-            for item in items:
-                feed.add_item(**make(item))
+            for item in made:
+                feed.add_item(**item)
         return feed
 
     def feed_to_write(self, obj: Any, request: Request) -> SyndicationFeed:
@@ -170,11 +176,12 @@ class Feed(View):
         feed = self._begin(obj, place)
         items = self._part(feed, obj, place)
         hooks = ItemHooks(self, obj, request, place)
+        feed.feed["prefixes"] = hooks.prefixes()
         if hooks.are_written_at_once(feed):
             written = feed.encoded(map(hooks.as_xml(feed), items))
             feed.written = written if self.stream else list(written)
         else:
-            made = map(hooks.as_dicts(), items)
+            made = hooks.made(items, stream=self.stream)
             feed.items = made if self.stream else list(made)
         return feed
 
@@ -205,11 +212,17 @@ class Feed(View):
         if not self.django_compatible:
             last_modified = say("last_modified")
             more["updated"] = moment(last_modified, place.timezone) if last_modified else None
-            more["authors"] = say("authors") or ()
+            more["authors"] = absolute_authors(say("authors"), "authors", place)
+            more["icon"], more["favicon"] = (
+                place.uri(said) if (said := say(name)) is not None else None for name in ("icon", "favicon")
+            )
+            more["deleted_items"] = self._tombstones(say("deleted_items"), place)
             more["hubs"] = say("hubs") or ()
             more["links"] = say("links") or ()
             more["extensions"] = [
-                make(value) for name, make in FEED_HOOKS.items() if (value := say(name)) is not None
+                extension.of(said, name, place.uri)
+                for name, extension in FEED_HOOKS.items()
+                if (said := say(name)) is not None
             ]
         feed = place.feed_type(
             title=say("title"),
@@ -221,7 +234,7 @@ class Feed(View):
             author_name=say("author_name"),
             author_link=say("author_link"),
             author_email=say("author_email"),
-            categories=say("categories"),
+            categories=map(str, said) if (said := say("categories")) and self.django_compatible else said,
             feed_copyright=say("feed_copyright"),
             feed_guid=say("feed_guid"),
             ttl=say("ttl"),
@@ -232,3 +245,15 @@ class Feed(View):
         feed.django_compatible = feed.django_compatible or self.django_compatible
         feed.strict = feed.strict or self.strict
         return feed
+
+    def _tombstones(self, said: Any, place: Place) -> Sequence[Tombstone]:
+        """What was taken away; without ``item_guid`` an item is called by its absolute link."""
+        is_link = bind(self, "item_guid") is None
+        return [
+            replace(
+                each,
+                ref=place.join(each.ref) if is_link else str(each.ref),
+                when=moment(each.when, place.timezone),
+            )
+            for each in all_of(Tombstone, said or (), "deleted_items")
+        ]
