@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from flask_linkback.errors import UnserializableContentError
 from flask_linkback.feeds import Author, Category, Enclosure, Media
-from flask_linkback.feeds.generators import JSONFeed
+from flask_linkback.feeds.generators import Atom1Feed, JSONFeed
 from tests.feeds.reading import AS, Page, Plain, atom, respond, values
 from tests.feeds.test_podcasts import Show
 
@@ -320,6 +320,48 @@ def test_a_stream_is_the_same_document() -> None:
         stream = False
 
     assert respond(Streamed, JSONFeed).data == respond(Whole, JSONFeed).data
+
+
+# --- one of several formats --------------------------------------------------------------------------
+
+
+class Several(Plain):
+    feed_types = (Atom1Feed, JSONFeed)
+    paginate_by = 2
+
+    def items(self) -> Any:
+        return [Page(slug=str(number)) for number in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "is_json"),
+    [
+        ("", "application/feed+json", True),
+        ("", "application/json;q=0.9, text/html", True),
+        ("", "*/*", False),
+        ("?format=json", "*/*", True),
+        ("?format=atom", "application/json", False),
+    ],
+)
+def test_it_is_chosen_by_its_media_type_or_its_name(query: str, accept: str, is_json: bool) -> None:
+    app = Flask("blog")
+    app.add_url_rule("/feed", view_func=Several.as_view("feed"))
+    response = app.test_client().get(f"/feed{query}", headers={"Accept": accept})
+    assert (response.content_type == "application/feed+json") is is_json
+    if is_json:
+        valid(response.get_json(force=True))
+
+
+def test_its_pages_lead_to_each_other() -> None:
+    app = Flask("blog")
+    app.add_url_rule("/feed", view_func=Several.as_view("feed"))
+    client = app.test_client()
+    first = valid(client.get("/feed?format=json").get_json(force=True))
+    assert [each["id"] for each in first["items"]] == ["http://localhost/0", "http://localhost/1"]
+    assert first["next_url"] != first["feed_url"]
+    last = valid(client.get(first["next_url"]).get_json(force=True))
+    assert [each["id"] for each in last["items"]] == ["http://localhost/2"]
+    assert "next_url" not in last
 
 
 # --- feeds that nobody thought of --------------------------------------------------------------------
