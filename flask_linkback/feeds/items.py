@@ -222,8 +222,10 @@ class ItemHooks:
 
     def _enclosure_hook(self) -> Hook | None:
         """What ``item_enclosures`` of `Feed` does, with its three hooks looked up once; or the view's own."""
-        if not is_of(self._view, "item_enclosures"):
-            return self._bound("item_enclosures")
+        join: Callable[[Any], Any] = str if self._compatible else self._place.join
+        own = self._bound("item_enclosures")
+        if own is not None and not is_of(self._view, "item_enclosures"):
+            return own if self._compatible else lambda item: [_joined(each, join) for each in own(item) or ()]
         names = ("item_enclosure_url", "item_enclosure_length", "item_enclosure_mime_type")
         url, length, mime_type = map(self._bound, names)
         if url is None:
@@ -234,7 +236,7 @@ class ItemHooks:
             kind = str(mime_type.value) if mime_type is not None else "None"
 
             def enclosures_of_a_kind(item: Any) -> Sequence[Enclosure]:
-                return (Enclosure(address, size, kind),) if (address := url(item)) else ()
+                return (Enclosure(join(address), size, kind),) if (address := url(item)) else ()
 
             return enclosures_of_a_kind
 
@@ -243,7 +245,7 @@ class ItemHooks:
                 return ()
             size = str(length(item)) if length is not None else "None"
             kind = str(mime_type(item)) if mime_type is not None else "None"
-            return (Enclosure(address, size, kind),)
+            return (Enclosure(join(address), size, kind),)
 
         return enclosures
 
@@ -310,6 +312,12 @@ class ItemHooks:
 
 def _text(value: Any) -> str | None:
     return str(value) if value is not None else None
+
+
+def _joined(enclosure: Enclosure, join: Callable[[Any], str]) -> Enclosure:
+    url = join(enclosure.url)
+    # one that is absolute already may be of a class of its own
+    return enclosure if url == enclosure.url else Enclosure(url, enclosure.length, enclosure.mime_type)
 
 
 def _as_html(item: Any) -> str:
