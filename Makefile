@@ -15,7 +15,7 @@ demo: $(VENV)/.package  ## Two blogs tell each other what they link to; ONCE=1 e
 	@$(BIN)/python -m example.demo $(if $(ONCE),--once)
 
 test: $(VENV)/.dev  ## The tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.dev  ## Style, types and import contracts
 	@$(BIN)/ruff check --quiet

@@ -31,7 +31,7 @@ TIMED = (
     "test_example",
     "test_fetch",
 )
-"""What measures seconds or waits for other processes: on a busy machine it is tried three times."""
+"""What measures seconds or waits for other processes: one after the other, and tried three times."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,6 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(here).parts[0].startswith(TIMED):
             item.add_marker(pytest.mark.flaky(reruns=2))
+            item.add_marker(pytest.mark.xdist_group("timed"))
 
 
 def pytest_collection_finish() -> None:
