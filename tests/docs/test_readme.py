@@ -19,18 +19,18 @@ from tests.neighbours import Neighbour
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = list(markdown_blocks(README))
+EXAMPLES = [block.code for block in BLOCKS if block.language == "python"]
 
 
 def example() -> str:
-    (found,) = (block.code for block in BLOCKS if block.language == "python")
-    return found
+    return EXAMPLES[0]
 
 
 def test_the_example_works_as_pasted(tmp_path: Path) -> None:
     """But for its port. What it tells, and is told of, is on this machine: nobody goes there."""
     port = str(free_port())
     home = f"http://127.0.0.1:{port}"
-    (tmp_path / "blog.py").write_text(example().replace("8000", port))
+    (tmp_path / "blog.py").write_text("\n\n".join(EXAMPLES).replace("8000", port))
     with Neighbour() as neighbour, Terminal(tmp_path, FLASK_APP="blog") as terminal:
         (tmp_path / "write.py").write_text(WRITE.format(url=neighbour.url("/page")))
         terminal.type("python write.py")
@@ -42,6 +42,8 @@ def test_the_example_works_as_pasted(tmp_path: Path) -> None:
         assert pingback.ping(source, target) == f"pingback from {source} to {target} saved"
         assert source in terminal.type("flask linkback mentions")
         assert "✗" not in terminal.type("flask linkback doctor")
+        feed = terminal.type(f"curl {home}/feed.atom")
+        assert f'<title>Post 1</title><link href="{home}/post/1" rel="alternate"/>' in feed
     assert neighbour.requests == []
 
 
