@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import django
@@ -41,6 +41,7 @@ from flask_linkback import Feed, generators
 
 __all__ = [
     "ATTRIBUTES_ARE_CHECKED",
+    "BY_DEFAULT",
     "DJANGO",
     "OURS",
     "Library",
@@ -77,6 +78,8 @@ OURS = Library(
     add_domain=generators.add_domain,
     takes_request=False,
 )
+BY_DEFAULT = replace(OURS, feed=Feed)
+"""Us, where we differ from Django."""
 
 
 @dataclass(frozen=True, kw_only=True)
