@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import io
 import itertools
+import mimetypes
 import operator
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Final
@@ -27,6 +29,7 @@ from .values import (
     rfc2822_date,
     rfc3339_date,
     rss_date,
+    tidy,
 )
 from .writer import NAMESPACES, SimplerXMLGenerator, attribute, escape, markup
 
@@ -499,6 +502,8 @@ class Rss201rev2Feed(RssFeed):
         """Write an ``item`` in words of RSS ("Elements of <item>")."""
         compatible = self.django_compatible
         author = date_ = said = guid = more = ""
+        if author_email and not (compatible or _is_email(author_email)):
+            author_email = None
         if title:
             title = escape(title)
             if not compatible and "&" in title:
@@ -525,7 +530,7 @@ class Rss201rev2Feed(RssFeed):
         if ttl is not None and compatible:
             more = f"<ttl>{escape(ttl)}</ttl>"
         if enclosures:
-            more += _rss_enclosure(enclosures)
+            more += _rss_enclosure(enclosures, compatible=compatible)
         for category in categories:
             if category and category.__class__ is str:
                 more += f"<category>{escape(category)}</category>"
@@ -549,7 +554,8 @@ class Rss201rev2Feed(RssFeed):
         if self.django_compatible:
             return
         if authors := item.get("authors"):
-            _add_rss_authors(handler, authors, has_author=bool(item["author_email"]))
+            email = item["author_email"]
+            _add_rss_authors(handler, authors, has_author=bool(email and _is_email(email)))
         for extension in item.get("extensions", ()):
             self.add_extension(handler, extension)
 
@@ -599,7 +605,8 @@ class Atom1Feed(_XMLFeed):
         else:
             add("updated", atom_date(self._fallback))
         if feed["author_name"] is not None:
-            handler.raw(_person(feed["author_name"], feed["author_email"], feed["author_link"]))
+            who = (feed["author_name"], feed["author_email"], feed["author_link"])
+            handler.raw(_person(*who, compatible=self.django_compatible))
         for author in feed["authors"]:
             handler.raw(_person(author.name, author.email, author.url))
         if not (self.django_compatible or feed["author_name"] or feed["authors"]):
@@ -672,11 +679,11 @@ class Atom1Feed(_XMLFeed):
         if updateddate is not None:
             dates += f"<updated>{when(updateddate)}</updated>"
         if author_name is not None:
-            author = _person(author_name, author_email, author_link)
+            author = _person(author_name, author_email, author_link, compatible=compatible)
         if unique_id is None:
             within = str(self.feed["id"])
             unique_id = get_tag_uri(link, pubdate) if compatible else id_of_link(link, pubdate, within=within)
-        elif not (compatible or unique_id[:7] == "http://" or unique_id[:8] == "https://"):
+        elif not (compatible or _is_web_address(unique_id)):
             unique_id = as_uri(unique_id, within=str(self.feed["id"]))
         if description:
             text = escape(description) if compatible else markup(description)
@@ -684,10 +691,7 @@ class Atom1Feed(_XMLFeed):
         elif description is not None:
             summary = '<summary type="html"/>'
         for enclosure in enclosures:
-            more += (
-                f'<link href="{escape(enclosure.url)}" length="{_attribute(enclosure.length)}" '
-                f'rel="enclosure" type="{_attribute(enclosure.mime_type)}"/>'
-            )
+            more += _atom_enclosure(enclosure, compatible=compatible)
         for category in categories:
             if category.__class__ is str and category.isprintable():
                 more += f'<category term="{escape(category)}"/>'
@@ -782,28 +786,66 @@ def _rss_category(category: str | Category) -> str:
 def _atom_category(category: str | Category) -> str:
     if not isinstance(category, Category):
         return f'<category term="{attribute(category)}"/>'
-    parts = {"label": category.label, "scheme": category.scheme, "term": category.term}
+    parts = {"label": category.label, "scheme": iri_to_uri(category.scheme), "term": category.term}
     inner = " ".join(f'{name}="{attribute(value)}"' for name, value in parts.items() if value is not None)
     return f"<category {inner}/>"
 
 
-def _rss_enclosure(enclosures: Iterable[Enclosure]) -> str:
-    enclosure, *others = enclosures
-    if others:
+def _rss_enclosure(enclosures: Iterable[Enclosure], *, compatible: bool) -> str:
+    several = list(enclosures)
+    if len(several) > 1:
         raise ValueError(
             "RSS feed items may only have one enclosure, see "
             "http://www.rssboard.org/rss-profile#element-channel-item-enclosure"
         )
+    if not several and not compatible:
+        return ""
+    enclosure = several[0]
+    length, mime_type = enclosure.length, enclosure.mime_type
+    if not compatible:  # all three are required: what is not known is 0, or guessed
+        length = _octets(length) or "0"
+        mime_type = _media_type(mime_type) or mimetypes.guess_type(enclosure.url)[0] or _UNKNOWN_TYPE
     return (
-        f'<enclosure length="{_attribute(enclosure.length)}" type="{_attribute(enclosure.mime_type)}" '
+        f'<enclosure length="{_attribute(length)}" type="{_attribute(mime_type)}" '
         f'url="{escape(enclosure.url)}"/>'
     )
+
+
+def _atom_enclosure(enclosure: Enclosure, *, compatible: bool) -> str:
+    length, mime_type = enclosure.length, enclosure.mime_type
+    if not compatible:
+        length, mime_type = _octets(length), _media_type(mime_type)
+    size = f' length="{_attribute(length)}"' if length is not None else ""
+    kind = f' type="{_attribute(mime_type)}"' if mime_type is not None else ""
+    return f'<link href="{escape(enclosure.url)}"{size} rel="enclosure"{kind}/>'
+
+
+_UNKNOWN_TYPE: Final = "application/octet-stream"
+_is_media_type: Final = re.compile(r"[\w!#$&^.+\-]+/[\w!#$&^.+\-]+\s*(?:;.*)?\Z", re.ASCII).match
+_is_email: Final = re.compile(r"[^\s@]+@[^\s@]+\Z").match
+
+
+def _octets(length: Any) -> str | None:
+    """A length, if it is one: a number of bytes."""
+    text = str(length)
+    return text if text.isascii() and text.isdigit() else None
+
+
+def _media_type(mime_type: Any) -> str | None:
+    """A media type, if it is one (RFC 6838, section 4.2)."""
+    text = str(mime_type)
+    return text if _is_media_type(text) else None
+
+
+def _is_web_address(unique_id: str) -> bool:
+    """Is this id a URL as it is? By a short look, for there is one in each item."""
+    return unique_id.startswith(("http://", "https://")) and " " not in unique_id and unique_id.isprintable()
 
 
 def _add_rss_authors(handler: SimplerXMLGenerator, authors: Iterable[Author], *, has_author: bool) -> None:
     """RSS has room for one author, who has an address; the others are creators of Dublin Core."""
     for author in authors:
-        if author.email and not has_author:
+        if author.email and _is_email(author.email) and not has_author:
             has_author = True
             handler.addQuickElement("author", f"{author.email} ({author.name})")
         else:
@@ -811,10 +853,14 @@ def _add_rss_authors(handler: SimplerXMLGenerator, authors: Iterable[Author], *,
 
 
 @functools.lru_cache(maxsize=256)  # few people write a feed
-def _person(name: str, email: str | None, url: str | None, element: str = "author") -> str:
+def _person(
+    name: str, email: str | None, url: str | None, element: str = "author", *, compatible: bool = False
+) -> str:
     """Write an ``author`` or another person (RFC 4287, section 3.2)."""
     xml = f"<{element}><name>{escape(name)}</name>" if name else f"<{element}><name/>"
-    if email is not None:
+    if url is not None and not compatible:
+        url = iri_to_uri(tidy(url))
+    if email is not None and (compatible or _is_email(email)):
         xml += f"<email>{escape(email)}</email>" if email else "<email/>"
     if url is not None:
         xml += f"<uri>{escape(url)}</uri>" if url else "<uri/>"

@@ -18,7 +18,7 @@ from .generators import Atom1Feed, Rss201rev2Feed, SyndicationFeed
 from .hooks import Constant, Hook, bind, is_of
 from .place import Place
 from .threads import MentionCount
-from .values import Author, Enclosure, iri_to_uri, moment
+from .values import Author, Enclosure, iri_to_uri, moment, uri_of_path
 from .vocabularies import ITEM_HOOKS
 
 if TYPE_CHECKING:
@@ -157,6 +157,7 @@ class ItemHooks:
         pubdate, updateddate, clean = self._pubdate, self._updateddate, self._clean_date
         categories, rights = self._categories, self._copyright
         absolute, at = self._addresses()
+        uri = iri_to_uri if self._compatible else self._place.uri_or_none
         # what is joined to the root of the site nearly always
         origin = "" if self._compatible else self._place.origin
         zone = self._place.timezone
@@ -166,14 +167,14 @@ class ItemHooks:
             description_of = description(item) if description is not None else None
             said = link(item) if link is not None else None
             if origin and said.__class__ is str and said[:1] == "/" and said[1:2] != "/":
-                at_of = link_of = f"{origin}{iri_to_uri(said)}"
+                at_of = link_of = f"{origin}{uri_of_path(said)}"
             else:
                 at_of, link_of = at(said)
             id_of = at_of if guid is None else guid(item)
             name_of = email_of = address_of = None
             if name is not None and (name_of := name(item)) is not None:
                 email_of = _text(email(item)) if email is not None else None
-                address_of = iri_to_uri(address(item)) if address is not None else None
+                address_of = uri(address(item)) if address is not None else None
             published = pubdate(item) if pubdate is not None else None
             if published.__class__ is not datetime or published.tzinfo is None:
                 published = clean(published, zone) if published else None
@@ -231,9 +232,10 @@ class ItemHooks:
         if url is None:
             return None
 
+        text = str if self._compatible else _text  # what is not known is "None" in Django
         if isinstance(length, Constant | None) and isinstance(mime_type, Constant | None):
-            size = str(length.value) if length is not None else "None"
-            kind = str(mime_type.value) if mime_type is not None else "None"
+            size = text(length.value if length is not None else None)
+            kind = text(mime_type.value if mime_type is not None else None)
 
             def enclosures_of_a_kind(item: Any) -> Sequence[Enclosure]:
                 return (Enclosure(join(address), size, kind),) if (address := url(item)) else ()
@@ -243,8 +245,8 @@ class ItemHooks:
         def enclosures(item: Any) -> Sequence[Enclosure]:
             if not (address := url(item)):
                 return ()
-            size = str(length(item)) if length is not None else "None"
-            kind = str(mime_type(item)) if mime_type is not None else "None"
+            size = text(length(item) if length is not None else None)
+            kind = text(mime_type(item) if mime_type is not None else None)
             return (Enclosure(join(address), size, kind),)
 
         return enclosures

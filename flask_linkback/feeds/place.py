@@ -11,10 +11,11 @@ from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 from flask import Request, abort
 
+from ..errors import ImproperlyConfigured
 from ..site import Site, current_flask, find_site
 from .generators import SyndicationFeed
 from .hooks import look_up
-from .values import add_domain, iri_to_uri
+from .values import add_domain, iri_to_uri, tidy
 
 if TYPE_CHECKING:
     from .view import Feed
@@ -76,9 +77,15 @@ class Place:
         """Make a URL absolute and quote what a URI cannot have."""
         return str(iri_to_uri(self.join(url)))
 
+    def uri_or_none(self, url: Any) -> str | None:
+        """Make a URL absolute and quote it; of nothing there is none."""
+        return self.uri(url) if url else None
+
     def join(self, url: Any) -> str:
         """Make a URL absolute as browsers do, from the root of the site (RFC 3986, section 5)."""
-        text = url if isinstance(url, str) else str(url)
+        if url is None:
+            raise ImproperlyConfigured("A feed and each of its items need a link.")
+        text = tidy(url if isinstance(url, str) else str(url))
         if text.startswith(("http://", "https://")):
             return text
         if text.startswith("/") and not text.startswith("//"):

@@ -67,12 +67,19 @@ _RFC2822_LENGTH: Final = len("Tue, 03 Nov 2026 00:00:00 +0000")
 
 
 def atom_date(day: date) -> str:
-    """Write a date as Atom must have it: with a time zone of hours and minutes; UTC where it has none."""
+    """Write a date as Atom must have it: with a time zone of hours and minutes, UTC where it has none.
+
+    So it is where a zone is farther than any.
+    """
     if day.__class__ is datetime and day.tzinfo is UTC:
         return rfc3339_date(day)
     at = moment(day, UTC)
     text = rfc3339_date(at)
-    return text if text[-6] in "+-" else at.astimezone(UTC).isoformat()
+    return text if text[-6] in "+-" and text[-5:] <= _FARTHEST else at.astimezone(UTC).isoformat()
+
+
+_FARTHEST: Final = "14:00"
+"""The farthest zone that ``xsd:dateTime`` has, by which Atom is checked."""
 
 
 def _day(day: date) -> tuple[str, str]:
@@ -136,6 +143,30 @@ def _quoted(text: str | bytes) -> str:
     return quote(text if isinstance(text, bytes) else text.encode(errors="ignore"), safe=_RESERVED)
 
 
+_is_odd: Final = re.compile(r"[%\[\]#]").search
+_stray_percent: Final = re.compile("%(?![0-9A-Fa-f]{2})")
+_authority: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]*")
+_PLAIN_PATH: Final = bytes(set(_UNCHANGED) - set(b"%[]#"))
+
+
+def tidy(url: str) -> str:
+    """Quote the reserved characters of an address that stand where they say nothing (RFC 3986, section 3)."""
+    if not _is_odd(url):
+        return url
+    authority = _authority.match(url)
+    start = authority.end() if authority is not None else 0
+    path, number_sign, fragment = url[start:].partition("#")
+    rest = f"{path}{number_sign}{fragment.replace('#', '%23')}".replace("[", "%5B").replace("]", "%5D")
+    return url[:start] + _stray_percent.sub("%25", rest)
+
+
+def uri_of_path(path: str) -> str:
+    """Quote a path from the root, with its query, so that it is part of a URI."""
+    if path.isascii() and not path.encode().translate(None, _PLAIN_PATH):
+        return path
+    return str(iri_to_uri(tidy(path)))
+
+
 def add_domain(domain: str, url: str, secure: bool = False) -> str:
     """Put scheme and domain before a path; an absolute http(s) or mailto URL stays as it is.
 
@@ -162,10 +193,13 @@ _is_uri: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"{}|\\^`]+\Z").mat
 def as_uri(text: str, *, within: str) -> str:
     """Return an id that is a URI already as it is; of any other, a ``urn:uuid`` that stays the same.
 
-    ``within`` says what the id belongs to: two feeds may both have an item 42 (RFC 4287, section 4.2.6).
+    An address of the web with spaces and the like is one when they are quoted. ``within`` says what the
+    id belongs to: two feeds may both have an item 42 (RFC 4287, section 4.2.6).
     """
     if _is_uri(text):
         return text
+    if text.startswith(("http://", "https://")):
+        return str(iri_to_uri(text))
     return uuid.uuid5(uuid.NAMESPACE_URL, f"{within}\n{text}").urn
 
 

@@ -232,7 +232,9 @@ class Feed(View):
             language=place.language,
             feed_url=place.own_address(self, obj),
             author_name=say("author_name"),
-            author_link=say("author_link"),
+            author_link=say("author_link")
+            if self.django_compatible
+            else place.uri_or_none(say("author_link")),
             author_email=say("author_email"),
             categories=map(str, said) if (said := say("categories")) and self.django_compatible else said,
             feed_copyright=say("feed_copyright"),

@@ -54,9 +54,9 @@ def attribute(value: Any) -> str:
 def markup(text: str) -> str:
     """Write HTML as a text of XML: as it is, where that can be said (XML 1.0, section 2.7).
 
-    Not where it has two brackets, for what XML cannot hold is left out later: ``]]\\x00>`` would end it.
+    Not where that would end early, and what XML cannot hold is left out later: ``]\\x00]>`` would end it.
     """
-    if "<" in text and "]]" not in text and "\r" not in text:
+    if "<" in text and "\r" not in text and not ("]" in text and ("]]" in text or _is_refused(text))):
         return f"<![CDATA[{text}]]>"
     return escape(text)
 
