@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import io
 import itertools
@@ -314,7 +315,11 @@ class _XMLFeed(SyndicationFeed):
                 yield handler.flush()
         yield handler.flush()
 
+    _cdata = False
+    """May HTML stand as it is? Not where the encoding lacks characters: in CDATA nothing refers to one."""
+
     def _handler(self, encoding: str) -> SimplerXMLGenerator:
+        self._cdata = not self.django_compatible and codecs.lookup(encoding).name.startswith("utf-")
         return SimplerXMLGenerator(encoding=encoding, strict=self.strict, compatible=self.django_compatible)
 
     def _document(self, handler: SimplerXMLGenerator) -> Iterator[bytes]:
@@ -539,7 +544,7 @@ class Rss201rev2Feed(RssFeed):
         if description and title and link:
             return (
                 f"<title>{title}</title><link>{escape(link)}</link>"
-                f"<description>{escape(description) if compatible else markup(description)}</description>"
+                f"<description>{markup(description) if self._cdata else escape(description)}</description>"
                 f"{author}{date_}{said}{guid}{more}"
             )
         first = f"<title>{title}</title>" if title else "<title/>"
@@ -686,7 +691,7 @@ class Atom1Feed(_XMLFeed):
         elif not (compatible or _is_web_address(unique_id)):
             unique_id = as_uri(unique_id, within=str(self.feed["id"]))
         if description:
-            text = escape(description) if compatible else markup(description)
+            text = markup(description) if self._cdata else escape(description)
             summary = f'<summary type="html">{text}</summary>'
         elif description is not None:
             summary = '<summary type="html"/>'
