@@ -507,17 +507,12 @@ class Rss201rev2Feed(RssFeed):
         """Write an ``item`` in words of RSS ("Elements of <item>")."""
         compatible = self.django_compatible
         author = date_ = said = guid = more = ""
-        if author_email and not (compatible or _is_email(author_email)):
-            author_email = None
         if title:
             title = escape(title)
             if not compatible and "&" in title:
                 title = _for_html(title)
-        if author_email:
-            author = f"{author_email} ({author_name})" if author_name else author_email
-            author = f"<author>{escape(author)}</author>"
-        elif author_name:
-            author = f"<dc:creator{self._dc}>{escape(author_name)}</dc:creator>"
+        if author_email or author_name:
+            author = _rss_author(author_name, author_email, self._dc, compatible=compatible)
         if pubdate is not None:
             date_ = f"<pubDate>{rfc2822_date(pubdate) if compatible else rss_date(pubdate)}</pubDate>"
         if comments is not None:
@@ -809,7 +804,7 @@ def _rss_enclosure(enclosures: Iterable[Enclosure], *, compatible: bool) -> str:
     length, mime_type = enclosure.length, enclosure.mime_type
     if not compatible:  # all three are required: what is not known is 0, or guessed
         length = _octets(length) or "0"
-        mime_type = _media_type(mime_type) or mimetypes.guess_type(enclosure.url)[0] or _UNKNOWN_TYPE
+        mime_type = _media_type(str(mime_type)) or mimetypes.guess_type(enclosure.url)[0] or _UNKNOWN_TYPE
     return (
         f'<enclosure length="{_attribute(length)}" type="{_attribute(mime_type)}" '
         f'url="{escape(enclosure.url)}"/>'
@@ -819,7 +814,7 @@ def _rss_enclosure(enclosures: Iterable[Enclosure], *, compatible: bool) -> str:
 def _atom_enclosure(enclosure: Enclosure, *, compatible: bool) -> str:
     length, mime_type = enclosure.length, enclosure.mime_type
     if not compatible:
-        length, mime_type = _octets(length), _media_type(mime_type)
+        length, mime_type = _octets(length), _media_type(str(mime_type))
     size = f' length="{_attribute(length)}"' if length is not None else ""
     kind = f' type="{_attribute(mime_type)}"' if mime_type is not None else ""
     return f'<link href="{escape(enclosure.url)}"{size} rel="enclosure"{kind}/>'
@@ -830,15 +825,23 @@ _is_media_type: Final = re.compile(r"[\w!#$&^.+\-]+/[\w!#$&^.+\-]+\s*(?:;.*)?\Z"
 _is_email: Final = re.compile(r"[^\s@]+@[^\s@]+\Z").match
 
 
+@functools.lru_cache(maxsize=256)  # few people write a feed
+def _rss_author(name: str | None, email: str | None, dc: str, *, compatible: bool) -> str:
+    """Write an ``author``, who has an e-mail address, or else a ``dc:creator``."""
+    if email and (compatible or _is_email(email)):
+        return f"<author>{escape(f'{email} ({name})' if name else email)}</author>"
+    return f"<dc:creator{dc}>{escape(name)}</dc:creator>" if name else ""
+
+
 def _octets(length: Any) -> str | None:
     """A length, if it is one: a number of bytes."""
-    text = str(length)
-    return text if text.isascii() and text.isdigit() else None
+    text = length if length.__class__ is str else str(length)
+    return text if text.isdigit() and text.isascii() else None
 
 
-def _media_type(mime_type: Any) -> str | None:
+@functools.lru_cache(maxsize=256)  # most files of a feed are of one kind
+def _media_type(text: str) -> str | None:
     """A media type, if it is one (RFC 6838, section 4.2)."""
-    text = str(mime_type)
     return text if _is_media_type(text) else None
 
 

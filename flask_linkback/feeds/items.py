@@ -213,17 +213,22 @@ class ItemHooks:
                 return absolute, iri_to_uri(absolute)
 
             return str, glued
-        join = place.join
+        origin, join = place.origin, place.join
+
+        def absolute(url: Any) -> str:
+            if url.__class__ is str and url[:1] == "/" and url[1:2] != "/":
+                return f"{origin}{uri_of_path(url)}"
+            return join(url)
 
         def joined(url: Any) -> tuple[str, str]:
-            absolute = join(url)
-            return absolute, iri_to_uri(absolute)
+            at = join(url)
+            return at, iri_to_uri(at)
 
-        return join, joined
+        return absolute, joined
 
     def _enclosure_hook(self) -> Hook | None:
         """What ``item_enclosures`` of `Feed` does, with its three hooks looked up once; or the view's own."""
-        join: Callable[[Any], Any] = str if self._compatible else self._place.join
+        join, _ = self._addresses()
         own = self._bound("item_enclosures")
         if own is not None and not is_of(self._view, "item_enclosures"):
             return own if self._compatible else lambda item: [_joined(each, join) for each in own(item) or ()]
