@@ -23,6 +23,9 @@ from .strategies import SETTINGS as MANY
 
 SETTINGS = settings(MANY, max_examples=80)
 
+# atoma's own, on Python 3.12 and newer
+pytestmark = pytest.mark.filterwarnings("ignore:Testing an element's truth value:DeprecationWarning:atoma")
+
 VERSIONS = {"rss": generators.Rss201rev2Feed, "atom": generators.Atom1Feed}
 
 
