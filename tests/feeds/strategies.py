@@ -6,7 +6,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -74,6 +74,8 @@ zones = st.one_of(
     st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes))),
 )
 dates = st.datetimes(datetime(1900, 1, 2), datetime(2199, 12, 30), timezones=st.none() | zones)  # noqa: DTZ001
+dates_and_days = st.one_of(*[dates] * 20, st.dates(date(1900, 1, 2), date(2199, 12, 30)))
+"""Django has no place for a day."""
 categories = st.lists(with_controls, max_size=3) | st.tuples(texts) | st.none()
 
 FEED_VALUES: Mapping[str, st.SearchStrategy[Any]] = {
@@ -100,8 +102,8 @@ ITEM_VALUES: Mapping[str, st.SearchStrategy[Any]] = {
     "item_enclosure_url": urls,
     "item_enclosure_length": st.integers(0, 10**12) | texts,
     "item_enclosure_mime_type": with_controls,
-    "item_pubdate": dates,
-    "item_updateddate": dates,
+    "item_pubdate": dates_and_days,
+    "item_updateddate": dates_and_days,
     "item_categories": categories,
     "item_copyright": texts,
     "item_comments": urls | texts,

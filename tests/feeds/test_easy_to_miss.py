@@ -313,3 +313,12 @@ def test_36_head_is_answered_and_post_is_refused() -> None:
         for name in ("Content-Type", "Last-Modified"):
             assert head.headers[name] == get.headers[name]
         assert client.post("/feed/").status_code == 405
+
+
+@pytest.mark.parametrize("hook", ["item_pubdate", "item_updateddate"])
+def test_a_day_is_no_date_to_django(hook: str) -> None:
+    for feed in (made(**{hook: DAY.date()}), atom(**{hook: DAY.date()})):
+        with pytest.raises(AttributeError, match=r"^'datetime\.date' object has no attribute 'utcoffset'$"):
+            body_of(feed)
+    root = etree.fromstring(body_of(atom(**{hook: DAY.date()}, django_compatible=False)))
+    assert root.findtext(f"{A}entry/{A}updated") == "2026-07-01T00:00:00+00:00"
