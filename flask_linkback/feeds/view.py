@@ -21,7 +21,7 @@ from .hooks import bind, is_of, look_up
 from .items import ItemHooks, absolute_authors
 from .paging import ARCHIVE, PAGE, part_of
 from .place import FORMAT, Place, find_place
-from .values import Enclosure, Tombstone, moment
+from .values import Enclosure, Tombstone, iri_to_uri, moment
 from .vocabularies import FEED_HOOKS
 
 __all__ = ["Feed"]
@@ -207,9 +207,10 @@ class Feed(View):
         def say(name: str) -> Any:
             return look_up(self, name, obj)
 
-        absolute = place.glue if self.django_compatible else place.join
+        compatible = self.django_compatible
+        absolute, address = (place.glue, iri_to_uri) if compatible else (place.join, place.uri_or_none)
         more: dict[str, Any] = {}
-        if not self.django_compatible:
+        if not compatible:
             last_modified = say("last_modified")
             more["updated"] = moment(last_modified, place.timezone) if last_modified else None
             more["authors"] = absolute_authors(say("authors"), "authors", place)
@@ -232,9 +233,7 @@ class Feed(View):
             language=place.language,
             feed_url=place.own_address(self, obj),
             author_name=say("author_name"),
-            author_link=say("author_link")
-            if self.django_compatible
-            else place.uri_or_none(say("author_link")),
+            author_link=address(say("author_link")),
             author_email=say("author_email"),
             categories=map(str, said) if (said := say("categories")) and self.django_compatible else said,
             feed_copyright=say("feed_copyright"),
