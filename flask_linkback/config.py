@@ -427,7 +427,7 @@ class LinkbackSettings:
         30, _optional(_number(1)), "Days after which a shown mention is looked at again."
     )
     mention_feeds: bool = _setting(
-        False, _boolean, "Serve the mentions of a page as JF2, too, as webmention.io does."
+        False, _boolean, "Serve the mentions of a page as JF2, as webmention.io does, and as Atom."
     )
     directories: tuple[str, ...] = _setting((), _http_urls, "XML-RPC URLs of weblog directories.")
     directory_interval_seconds: float = _setting(

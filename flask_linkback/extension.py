@@ -15,6 +15,7 @@ from .changes import Watches
 from .cli import linkback_cli
 from .config import Settings
 from .errors import ConfigError
+from .feeds.mentions import MentionFeed
 from .linkbacks import (
     avatars,
     directories,
@@ -141,6 +142,8 @@ class Linkback:
             static_url_path=f"{prefix}/static",
         )
         mentions.add_to(base, prefix, feeds=settings.linkbacks.mention_feeds)
+        if settings.linkbacks.mention_feeds:
+            base.add_url_rule(f"{prefix}/mentions.atom", view_func=MentionFeed.as_view("mentions_atom"))
         if settings.linkbacks.avatar_cache:
             pictures.add_to(base, prefix)
         app.register_blueprint(base)

@@ -83,7 +83,7 @@ class Feed(View):
 
     # --- hooks with a default ------------------------------------------------------------------------
 
-    def get_object(self, **view_args: Any) -> Any:
+    def get_object(self, *args: Any, **view_args: Any) -> Any:
         """Return what the feed is about, by the arguments of its URL.
 
         NotFound, `FeedDoesNotExist` and NoResultFound are answered 404.
