@@ -35,7 +35,7 @@ from .moderation import decide, turn_away
 from .receiving import VERIFY, Received, Refusal, Refused, look
 from .targets import current_route
 
-__all__ = ["AT_ONCE_SECONDS", "HOLD_SECONDS", "give_up", "owe_rechecks", "verify", "verify_now"]
+__all__ = ["AT_ONCE_SECONDS", "HOLD_SECONDS", "give_up", "owe_looks", "owe_rechecks", "verify", "verify_now"]
 
 logger = logging.getLogger("flask_linkback.linkbacks")
 
@@ -546,6 +546,22 @@ def owe_rechecks(site: Site) -> None:
             jobs.add_once(session, look(*row, due_at=due_at))
         session.commit()
     logger.info("Looking again at %d sources.", len(sources))
+
+
+def owe_looks(site: Site, mentions: Iterable[Mention]) -> None:
+    """Owe a look at the sources of some mentions now, whatever was found before; the caller commits.
+
+    A source whose interval is not over is looked at after it.
+    """
+    session, now = site.session, site.now()
+    sources: dict[str, Mention] = {}
+    for mention in mentions:
+        mention.recheck = mention.state is not MentionState.received  # which waits for a look anyway
+        sources.setdefault(mention.source_key, mention)
+    session.flush()
+    for key, mention in sources.items():
+        if not jobs.add_once(session, look(mention.source, key, mention.source_host, due_at=now)):
+            jobs.hasten(session, kind=VERIFY, key=key, due_at=now)
 
 
 # --- at once, in the request -------------------------------------------------------------------------
