@@ -21,6 +21,7 @@ from .tables import address_of, lacking
 
 __all__ = ["init_db", "worker"]
 
+_NICE: Final = 10
 _M_ARENA_MAX: Final = -8
 _ARENAS: Final = 2
 
@@ -46,7 +47,12 @@ def init_db(out: Output) -> None:
 @command("worker")
 @click.option("--once", is_flag=True, help="Do what is due now, then end.")
 @click.option("--threads", type=click.IntRange(1, 512), help="Default: LINKBACK_WORKER_THREADS.")
-def worker(out: Output, once: bool, threads: int | None) -> None:
+@click.option(
+    "--nice",
+    type=click.IntRange(0, 19),
+    help=f"How far it lets other processes go first. Default: {_NICE}; on SQLite, and with --once, 0.",
+)
+def worker(out: Output, once: bool, threads: int | None, nice: int | None) -> None:
     """Do owed work until SIGTERM or Ctrl-C.
 
     What runs then is finished first, within 30 seconds; a second signal ends at once.
@@ -57,6 +63,10 @@ def worker(out: Output, once: bool, threads: int | None) -> None:
         raise click.ClickException(f"The database lacks {missing}. {missing.advice}")
     began = time.monotonic()
     share_memory()
+    if nice is None:
+        # who has SQLite's one lock must not wait for a processor as well: all others would wait for both
+        nice = 0 if once or site.engine.dialect.name == "sqlite" else _NICE
+    os.nice(nice)
     with site.get(Runner).taken() as bell:
         work = Worker(site, runner="once" if once else "external", bell=bell, threads=threads)
         with _stopped_by_signals(work.stop):

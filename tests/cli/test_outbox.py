@@ -202,6 +202,25 @@ def test_an_idle_worker_ends_at_once(database_url: str, start: Start) -> None:
     assert (ran.status, ran.stdout) == (0, "0 jobs done.\n")
 
 
+@pytest.mark.parametrize(
+    ("options", "lower"), [((), {"postgresql": 10}), (("--nice", "3"), {"postgresql": 3, "sqlite": 3})]
+)
+def test_a_worker_lets_others_go_first(
+    blogs: Callable[..., Blog],
+    database_url: str,
+    start: Start,
+    options: tuple[str, ...],
+    lower: dict[str, int],
+) -> None:
+    process = start({"database_url": database_url}, "worker", *options)
+    assert process.stdout is not None
+    process.stdout.readline()
+    ours, theirs = (os.getpriority(os.PRIO_PROCESS, pid) for pid in (0, process.pid))
+    assert theirs == min(19, ours + lower.get(database_url.partition(":")[0].partition("+")[0], 0))
+    process.send_signal(signal.SIGTERM)
+    assert ended(process).status == 0
+
+
 def test_celery_is_refused_with_one_sentence(sqlite_url: str, start: Start) -> None:
     ran = ended(start({"database_url": sqlite_url, "RUNNER": "celery"}, "worker", "--once"))
     assert ran.status != 0
