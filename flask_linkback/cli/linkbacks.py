@@ -79,7 +79,8 @@ def mentions(
     """
     site = current_site()
     due = _verify(site, ids) if ids else {}
-    wanted = sa.select(Mention).order_by(Mention.received_at.desc(), Mention.id.desc()).limit(limit)
+    wanted = sa.select(Mention).order_by(Mention.received_at.desc(), Mention.id.desc())
+    wanted = wanted.limit(max(limit, len(ids)))
     if protocol is not None:
         wanted = wanted.where(Mention.protocol == protocol)
     if ids:
