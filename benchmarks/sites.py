@@ -277,7 +277,7 @@ def process(
 
 @contextlib.contextmanager
 def worker(place: Place, threads: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``flask linkback worker`` for a site."""
+    """Run ``flask linkback worker`` for a site, with the priority that its peers have."""
     command = [
         "-m",
         "flask",
@@ -286,6 +286,7 @@ def worker(place: Place, threads: int) -> Iterator[subprocess.Popen[bytes]]:
         "linkback",
         "worker",
         f"--threads={threads}",
+        "--nice=0",
     ]
     with process(command, place.environment) as child:
         yield child

@@ -410,7 +410,8 @@ class Mention(Base):
     __table_args__ = (
         sa.UniqueConstraint("key"),
         sa.UniqueConstraint("status_key"),
-        sa.Index(None, "target_hash", "received_at"),
+        # all that a page asks for: without it a server that has old statistics reads all that are shown
+        sa.Index(None, "target_hash", "state", "status", "received_at"),
         sa.Index(None, "source_key"),
         sa.Index(None, "source_host", "status"),
         sa.Index(None, "status", "id"),

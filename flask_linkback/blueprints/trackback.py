@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import quote
 
 from flask import Blueprint, Response, redirect, request
+from werkzeug.wrappers import Response as BaseResponse
 
 from ..linkbacks.advertising import TRACKBACK
 from ..linkbacks.receiving import Claimed, Refusal, Refused, receive
@@ -32,7 +33,7 @@ def make_blueprint() -> Blueprint:
 
     @blueprint.route("/trackback/", methods=("GET", "POST"), defaults={"path": ""})
     @blueprint.route("/trackback/<path:path>", methods=("GET", "POST"))
-    def endpoint(path: str) -> Response:
+    def endpoint(path: str) -> BaseResponse:
         target = _target(current_site(), path)
         return _take(target) if request.method == "POST" else _show(target)
 
@@ -87,8 +88,8 @@ def _parse() -> trackback.Ping:
     return trackback.parse_ping(door.body(trackback.MAX_BODY_BYTES), charset=charset)
 
 
-def _show(target: str) -> Response:
+def _show(target: str) -> BaseResponse:
     """Send a person who opens the address of the pings on to the page that they are for."""
     if not current_site().is_own(target):
         return Response("There is no such page.\n", 404, content_type="text/plain; charset=utf-8")
-    return redirect(target)  # type: ignore[return-value]
+    return redirect(target)

@@ -178,6 +178,8 @@ def _take() -> Response:
             caller=request.remote_addr or "",
             vouch=told.vouch,
         )
+    except webmention.TooLarge as error:
+        return _refuse(413, "too_large", str(error), body)
     except webmention.RequestError as error:
         return _refuse(400, "bad_request", str(error), body)
     except Refused as refused:

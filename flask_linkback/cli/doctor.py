@@ -33,7 +33,7 @@ from ..outbox.health import SEEN_SECONDS, health
 from ..outbox.worker import Runner
 from ..protocols import link_header, xmlrpc
 from ..site import Site, current_site
-from .output import Output, cause_of, command, counted
+from .output import Output, cause_of, command, counted, local_time
 from .tables import Lacking, address_of, lacking
 
 __all__ = ["CHECKS", "Case", "Finding", "Mark", "check", "doctor"]
@@ -407,6 +407,29 @@ def due(case: Case) -> Finding:
     if seconds > _LATE_SECONDS:
         return _warning(what, "The worker may be busy, or gone: look again in a minute.")
     return _ok(what)
+
+
+@check("failed", needs_tables=True)
+def failed(case: Case) -> Finding:
+    """Do jobs wait since an attempt failed?"""
+    again = sa.and_(Job.state == JobState.pending, Job.attempts > 0)
+    number = sa.func.count()
+    with case.site.new_session() as session:
+        reasons = session.execute(
+            sa.select(Job.kind, Job.reason, number, sa.func.min(Job.due_at))
+            .where(again)
+            .group_by(Job.kind, Job.reason)
+            .order_by(number.desc(), Job.kind, Job.reason)
+        ).all()
+    if not reasons:
+        return _ok("No job waits after a failed attempt.")
+    kind, reason, common, _ = reasons[0]
+    waiting = sum(row[2] for row in reasons)
+    return _warning(
+        f"{counted(waiting, 'job')} to be tried again after a failure, {common} of them {kind}: {reason}",
+        f"The next one is due at {local_time(min(row[3] for row in reasons))}. Where one reason is most of "
+        "them, look whether its cause is here.",
+    )
 
 
 @check("dead", needs_tables=True)

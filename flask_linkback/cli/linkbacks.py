@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from ..errors import UnknownTarget
 from ..fetch import check_url
-from ..linkbacks import explaining, moderation, sending
+from ..linkbacks import explaining, moderation, sending, verifying
+from ..linkbacks.receiving import VERIFY
 from ..linkbacks.targets import Targets, current_route
 from ..models import (
     Job,
@@ -54,6 +55,14 @@ _TARGET: Final = click.option("--target", metavar="URL", help="Only those of thi
 @_HOST
 @_TARGET
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@click.option(
+    "--verify",
+    "ids",
+    metavar="ID",
+    type=click.IntRange(1, 2**63 - 1),
+    multiple=True,
+    help="Only this one, after a new look at its source; may be repeated.",
+)
 def mentions(
     out: Output,
     state: str | None,
@@ -62,21 +71,51 @@ def mentions(
     host: str | None,
     target: str | None,
     limit: int,
+    ids: tuple[int, ...],
 ) -> None:
-    """List linkbacks that were received, newest first."""
+    """List linkbacks that were received, newest first.
+
+    With --verify the status is not zero when the link of one was not found.
+    """
     site = current_site()
-    wanted = sa.select(Mention).order_by(Mention.received_at.desc(), Mention.id.desc()).limit(limit)
+    due = _verify(site, ids) if ids else {}
+    wanted = sa.select(Mention).order_by(Mention.received_at.desc(), Mention.id.desc())
+    wanted = wanted.limit(max(limit, len(ids)))
     if protocol is not None:
         wanted = wanted.where(Mention.protocol == protocol)
+    if ids:
+        wanted = wanted.where(Mention.id.in_(ids))
     wanted = wanted.where(*_chosen(site, state=state, status=status, host=host, target=target))
     found = site.session.scalars(wanted).all()
     for each in found:
         found_as = f"{each.protocol:10}  {each.type:8}  {each.state:8}  {each.status:8}"
         reason = f"({each.reason})" if each.reason else ""
         out.say(f"{each.id:>6}  {found_as}  {from_to(each)}  {each.title}{reason}")
+        if each.source_key in due:
+            out.say(f"        Its source is looked at again at {local_time(due[each.source_key])}.")
     if not found:
         out.say("No mentions.")
-    out.finish([_mention_document(each) for each in found])
+    failed = bool(ids) and any(each.state is not MentionState.verified for each in found)
+    out.finish([_mention_document(each) for each in found], failed=failed)
+
+
+def _verify(site: Site, ids: Sequence[int]) -> dict[str, datetime]:
+    """Look at the sources of some mentions now; return when which of them, by its key, has to be again."""
+    session = site.session
+    found = _named(session, ids)
+    erased = [str(each.id) for each in found if each.is_erased]
+    if erased:
+        raise click.ClickException(f"What is known of {', '.join(erased)} was erased, with the source.")
+    keys = {each.source_key for each in found}
+    verifying.owe_looks(site, found)
+    session.commit()
+    unfinished = (JobState.pending, JobState.running)
+    owed = sa.select(Job).where(Job.kind == VERIFY, Job.key.in_(keys), Job.state.in_(unfinished))
+    with site.new_session() as own:
+        job_ids = [job.id for job in own.scalars(owed.order_by(Job.id))]
+    run_errands(site, job_ids)
+    with site.new_session() as own:
+        return {job.key: job.due_at for job in own.scalars(owed) if job.key is not None}
 
 
 def from_to(mention: Mention) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Final
 
 import click
 
@@ -18,6 +20,10 @@ from .output import Output, command, counted
 from .tables import address_of, lacking
 
 __all__ = ["init_db", "worker"]
+
+_NICE: Final = 10
+_M_ARENA_MAX: Final = -8
+_ARENAS: Final = 2
 
 
 @command("init-db")
@@ -41,7 +47,12 @@ def init_db(out: Output) -> None:
 @command("worker")
 @click.option("--once", is_flag=True, help="Do what is due now, then end.")
 @click.option("--threads", type=click.IntRange(1, 512), help="Default: LINKBACK_WORKER_THREADS.")
-def worker(out: Output, once: bool, threads: int | None) -> None:
+@click.option(
+    "--nice",
+    type=click.IntRange(0, 19),
+    help=f"How far it lets other processes go first. Default: {_NICE}; on SQLite, and with --once, 0.",
+)
+def worker(out: Output, once: bool, threads: int | None, nice: int | None) -> None:
     """Do owed work until SIGTERM or Ctrl-C.
 
     What runs then is finished first, within 30 seconds; a second signal ends at once.
@@ -51,6 +62,11 @@ def worker(out: Output, once: bool, threads: int | None) -> None:
     if missing:
         raise click.ClickException(f"The database lacks {missing}. {missing.advice}")
     began = time.monotonic()
+    share_memory()
+    if nice is None:
+        # who has SQLite's one lock must not wait for a processor as well: all others would wait for both
+        nice = 0 if once or site.engine.dialect.name == "sqlite" else _NICE
+    os.nice(nice)
     with site.get(Runner).taken() as bell:
         work = Worker(site, runner="once" if once else "external", bell=bell, threads=threads)
         with _stopped_by_signals(work.stop):
@@ -59,6 +75,17 @@ def worker(out: Output, once: bool, threads: int | None) -> None:
             work.run(once=once)
     out.say(_summary(work.tally))
     out.finish({"jobs": work.tally, "seconds": round(time.monotonic() - began, 3)})
+
+
+def share_memory() -> None:
+    """Let the threads of this process share two heaps, unless ``MALLOC_ARENA_MAX`` says how many.
+
+    glibc makes eight for each core, and what a thread left free in one helps no thread of another: threads
+    that take the place of those with a slow stranger would let a flood make the process grow.
+    """
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 @contextlib.contextmanager

@@ -262,13 +262,16 @@ def without_effect(site: Site) -> list[ConfigError]:
 def find(site: Site, *urls: str) -> Listed | None:
     """Return what blocks one of these URLs now; None where nothing does. Empty ones are passed over."""
     given = [url for url in urls if url]
-    # most sites block nobody: that is known before any digest is made
-    if not given or site.session.execute(_ANY).first() is None:
+    if not given:
         return None
-    lookups = {lookup for url in given for lookup in _lookups(url)}
-    # seen by the same transaction as what the caller goes on to write
-    rows = site.session.execute(_FIND, {"lookups": [*lookups, _PATTERNS], "now": site.now()})
-    found = [Listed(**row._mapping) for row in rows]
+    # seen by the same transaction as what the caller goes on to write; what that is makes no difference
+    with site.session.no_autoflush:
+        # most sites block nobody: that is known before any digest is made
+        if site.session.execute(_ANY).first() is None:
+            return None
+        lookups = {lookup for url in given for lookup in _lookups(url)}
+        rows = site.session.execute(_FIND, {"lookups": [*lookups, _PATTERNS], "now": site.now()})
+        found = [Listed(**row._mapping) for row in rows]
     for each in found:
         if each.kind is not BlockKind.regex:
             return each

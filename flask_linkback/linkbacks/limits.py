@@ -12,7 +12,7 @@ import logging
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -45,8 +45,26 @@ _ALL_HOSTS: Final = "*"
 _REMEMBERED: Final = timedelta(hours=1)
 _FETCH_SECONDS: Final = 1.0
 """How long another fetch is given to end, where only so many may run."""
-_SEE_HOSTS: Final = sa.select(Host.name, Host.fetches, Host.leases).where(
-    Host.name.in_(sa.bindparam("names", expanding=True))
+_host: Final = Host.__table__
+# every look at a source asks these: they are made once, and make no objects
+_NAMED: Final = Host.name.in_(sa.bindparam("names", expanding=True))
+_SEE_HOSTS: Final = sa.select(Host.name, Host.fetches, Host.leases).where(_NAMED)
+# in one order, or two who wait for each other's
+_LOCK_HOSTS: Final = _SEE_HOSTS.order_by(Host.name).with_for_update()
+# SQLite has one lock, and gives it to a write: whoever reads next waits for us
+_LOCK_SQLITE: Final = (
+    sa.update(_host)
+    .where(_NAMED)
+    .values(name=_host.c.name)
+    .returning(_host.c.name, _host.c.fetches, _host.c.leases)
+)
+_WRITE_HOST: Final = (
+    sa.update(_host)
+    .where(_host.c.name == sa.bindparam("host"))
+    .values({column: sa.bindparam(f"new_{column}") for column in ("fetches", "leases", "changed_at")})
+)
+_NEWEST_LOOK: Final = sa.select(sa.func.max(Mention.checked_at)).where(
+    Mention.source_key == sa.bindparam("source_key")
 )
 
 # Networks behind a proxy. Not `is_private`, whose answer differs between versions of Python and
@@ -153,12 +171,13 @@ class Slot:
     def give_back(self, session: Session) -> None:
         """Give the right back in the session's transaction; the caller commits."""
         self.is_held = False
-        row = _locked(session, self.host)
-        if row is not None:
+        books = _locked(session, self.host)
+        if self.host in books:
+            now, book = self.site.now(), books[self.host]
             # the host was asked at some time since: a minute from now is surely a minute from then
-            ended = self.site.now().timestamp()
-            row.leases = [lease for lease in row.leases if lease[0] != self.source_key]
-            row.fetches = [ended if at == self.began else at for at in row.fetches]
+            book.fetches = [now.timestamp() if at == self.began else at for at in book.fetches]
+            book.leases = [lease for lease in book.leases if lease[0] != self.source_key]
+            _write(session, books, now)
 
 
 @contextlib.contextmanager
@@ -223,7 +242,8 @@ def _take(slot: Slot) -> None:
 def _take_locked(slot: Slot, session: Session) -> None:
     site, host = slot.site, slot.host
     limits = site.settings.linkbacks.rate_limits
-    everyone, one = _row(session, site, _ALL_HOSTS), _row(session, site, host)
+    books = _opened(session, site, _ALL_HOSTS, host)
+    everyone, one = books[_ALL_HOSTS], books[host]
     now = site.now().timestamp()
     everyone_recent, recent = _recent(everyone.fetches, now), _recent(one.fetches, now)
     leases = _held(one.leases, now)
@@ -242,7 +262,7 @@ def _take_locked(slot: Slot, session: Session) -> None:
     everyone.fetches = [*everyone_recent, now][-(limits["fetches"] or 1) :]
     one.fetches = [*recent, now][-(limits["source_host"] or 1) :]
     one.leases = [*leases, [slot.source_key, over]]
-    one.changed_at = everyone.changed_at = site.now()
+    _write(session, books, site.now())
     session.commit()
     slot.began, slot.is_held = now, True
 
@@ -278,30 +298,49 @@ def _seconds_until_free(recent: list[float], limit: int | None, now: float) -> f
 
 def _seconds_of_interval(site: Site, session: Session, source_key: str) -> float:
     """How long the source has to be left alone, by SOURCE_INTERVAL_SECONDS."""
-    newest = sa.select(sa.func.max(Mention.checked_at)).where(Mention.source_key == source_key)
-    checked_at: datetime | None = session.scalar(newest)
+    checked_at: datetime | None = session.execute(_NEWEST_LOOK, {"source_key": source_key}).scalar_one()
     if checked_at is None:
         return 0.0
     interval = timedelta(seconds=site.settings.linkbacks.source_interval_seconds)
     return max(0.0, (checked_at + interval - site.now()).total_seconds())
 
 
-def _locked(session: Session, name: str) -> Host | None:
-    if session.get_bind().dialect.name == "sqlite":
-        # the first statement of the transaction is a write: whoever reads next waits for us
-        session.execute(sa.update(Host).where(Host.name == name).values(name=Host.name))
-    return session.scalar(sa.select(Host).where(Host.name == name).with_for_update())
+# --- what is written down of hosts ---------------------------------------------------------------------
 
 
-def _row(session: Session, site: Site, name: str) -> Host:
-    """Return a host's row, made when missing and locked until the session commits."""
-    row = _locked(session, name)
-    if row is None:
-        # strangers name hosts, so they are forgotten too; whoever comes here holds the row of all
-        old = Host.changed_at < site.now() - _REMEMBERED
-        session.execute(sa.delete(Host).where(old, Host.name != _ALL_HOSTS))
-        with contextlib.suppress(IntegrityError), session.begin_nested():  # somebody else met it just now
-            session.add(Host(name=name, fetches=[], leases=[], changed_at=site.now()))
-        row = _locked(session, name)
-        assert row is not None
-    return row
+@dataclass
+class _Book:
+    """The columns of a host's row."""
+
+    fetches: list[float]
+    leases: list[list[Any]]
+
+
+def _locked(session: Session, *names: str) -> dict[str, _Book]:
+    """Return what is written down of some hosts, as far as something is, locked until the session commits."""
+    lock = _LOCK_SQLITE if session.get_bind().dialect.name == "sqlite" else _LOCK_HOSTS
+    rows = session.execute(lock, {"names": names}, execution_options={"synchronize_session": False}).all()
+    return {row.name: _Book(fetches=row.fetches, leases=row.leases) for row in rows}
+
+
+def _opened(session: Session, site: Site, *names: str) -> dict[str, _Book]:
+    """Return what is written down of some hosts, begun where there is nothing, locked alike."""
+    books = _locked(session, *names)
+    for name in names:
+        if name not in books:
+            if name != _ALL_HOSTS:
+                # strangers name hosts, so they are forgotten too; whoever comes here holds the row of all
+                old = Host.changed_at < site.now() - _REMEMBERED
+                session.execute(sa.delete(Host).where(old, Host.name != _ALL_HOSTS))
+            with contextlib.suppress(IntegrityError), session.begin_nested():  # somebody else met it just now
+                session.add(Host(name=name, fetches=[], leases=[], changed_at=site.now()))
+            books |= _locked(session, name)
+    return books
+
+
+def _write(session: Session, books: Mapping[str, _Book], now: datetime) -> None:
+    rows = [
+        {"host": name, "new_fetches": book.fetches, "new_leases": book.leases, "new_changed_at": now}
+        for name, book in books.items()
+    ]
+    session.execute(_WRITE_HOST, rows, execution_options={"synchronize_session": False})

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ..models import Mention, MentionState, MentionStatus, without_fragment
 from ..protocols.html import MAX_TITLE_CHARACTERS, safe_url
 from ..protocols.microformats import MAX_NAME_CHARACTERS, MentionType
-from ..protocols.text import line, paragraphs
+from ..protocols.text import is_address, line, paragraphs
 
 __all__ = [
     "ANSWERS",
@@ -46,7 +46,8 @@ class Shown:
     """What a page says of a mention: plain text, and http(s) URLs or "".
 
     A row was cleaned when it was written; here it is cleaned again, since rows are imported, and rules
-    grow. ``name`` is that of the author, else the host; ``at`` when it was published, as far as known.
+    grow. ``name`` is that of the author, where that is no URL, else the host; ``at`` when it was published,
+    as far as known.
     """
 
     id: int
@@ -95,6 +96,7 @@ def shown(mention: Mention, photos: Photos | None) -> Shown:
     Without ``photos`` the author's is where the author has it.
     """
     source = safe_url("", mention.source)
+    author_name = line(mention.author_name, MAX_NAME_CHARACTERS)
     if photos is None:
         author_photo = safe_url("", mention.author_photo)
         photo = author_photo if author_photo.startswith("https://") else ""
@@ -111,7 +113,7 @@ def shown(mention: Mention, photos: Photos | None) -> Shown:
         type=type_of(mention.type),
         title=line(mention.title, MAX_TITLE_CHARACTERS),
         content=paragraphs(mention.content, MAX_CONTENT_CHARACTERS),
-        author_name=line(mention.author_name, MAX_NAME_CHARACTERS),
+        author_name="" if is_address(author_name) else author_name,
         author_url=safe_url("", mention.author_url),
         author_photo=author_photo,
         photo=photo,

@@ -35,7 +35,7 @@ from .moderation import decide, turn_away
 from .receiving import VERIFY, Received, Refusal, Refused, look
 from .targets import current_route
 
-__all__ = ["AT_ONCE_SECONDS", "HOLD_SECONDS", "give_up", "owe_rechecks", "verify", "verify_now"]
+__all__ = ["AT_ONCE_SECONDS", "HOLD_SECONDS", "give_up", "owe_looks", "owe_rechecks", "verify", "verify_now"]
 
 logger = logging.getLogger("flask_linkback.linkbacks")
 
@@ -56,6 +56,9 @@ _TRY_AGAIN_STATUSES: Final = frozenset((408, 425, 429))
 
 _WAITS: Final = sa.or_(Mention.state == MentionState.received, Mention.recheck.is_(True))
 """Whether a mention waits for a look at its source."""
+_WAITING: Final = sa.select(
+    Mention.id, Mention.source, Mention.target, Mention.protocol, Mention.caller
+).where(Mention.source_key == sa.bindparam("source_key"), _WAITS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,7 @@ class _Waiting:
 
 def _waiting(site: Site, source_key: str) -> _Waiting | None:
     session = site.session
-    mentions = session.scalars(sa.select(Mention).where(Mention.source_key == source_key, _WAITS)).all()
+    mentions = session.execute(_WAITING, {"source_key": source_key}).all()
     pages = {each.id: _page(site, each.target) for each in mentions}
     moves = ((_page_at(current_route(site, each.target)), pages[each.id]) for each in mentions)
     callers = list(dict.fromkeys(each.caller for each in mentions if each.caller))
@@ -351,6 +354,14 @@ def _http_trouble(status: int, *, retry_after: float | None = None) -> _Trouble:
 
 # --- judging -----------------------------------------------------------------------------------------
 
+_OURS: Final = Mention.id.in_(sa.bindparam("ids", expanding=True))
+_CHECKED: Final = (
+    sa.update(Mention.__table__)
+    .where(_OURS)
+    .values(checked_at=sa.bindparam("now", type_=Mention.checked_at.type))
+)
+_JUDGED: Final = sa.select(Mention).where(_OURS).order_by(Mention.id).with_for_update()
+
 _Announcement = tuple[NamedSignal, Mention, dict[str, Any]]
 
 
@@ -361,16 +372,15 @@ def _judge(
 
     Where we gave up, the next look at this source, whoever asks for it, judges again.
     """
-    session = site.session
-    # a write goes first: it locks the rows, on SQLite the database, against a moderator's decision
-    session.execute(
-        sa.update(Mention).where(Mention.id.in_(pages)).values(checked_at=site.now()),
-        execution_options={"synchronize_session": False},
-    )
+    session, now = site.session, site.now()
+    # locked against a moderator's decision; SQLite has one lock, and gives it to a write
+    if site.engine.dialect.name == "sqlite":
+        session.execute(_CHECKED, {"ids": list(pages), "now": now})
     announcements: list[_Announcement] = []
-    # one that was erased meanwhile, or whose page here was deleted, waits for nothing
-    mentions = sa.select(Mention).where(Mention.id.in_(pages), _WAITS).order_by(Mention.id)
-    for mention in session.scalars(mentions).all():
+    for mention in session.scalars(_JUDGED, {"ids": list(pages)}).all():
+        mention.checked_at = now
+        if mention.state is not MentionState.received and not mention.recheck:
+            continue  # it was erased meanwhile, or its page here was deleted: it waits for nothing
         mention.recheck = given_up
         found = look.links.get(mention.id)
         reason = look.trouble.kind if look.trouble else "no_link"
@@ -414,10 +424,7 @@ def _missing(mention: Mention, reason: str) -> Iterator[_Announcement]:
 
 def _note_look(site: Site, mention_ids: Iterable[int], slot: Slot) -> None:
     """Write down that a source was looked at in vain, give the slot of the look back, and commit."""
-    site.session.execute(
-        sa.update(Mention).where(Mention.id.in_(mention_ids)).values(checked_at=site.now()),
-        execution_options={"synchronize_session": False},
-    )
+    site.session.execute(_CHECKED, {"ids": list(mention_ids), "now": site.now()})
     slot.give_back(site.session)
     site.session.commit()
 
@@ -539,6 +546,22 @@ def owe_rechecks(site: Site) -> None:
             jobs.add_once(session, look(*row, due_at=due_at))
         session.commit()
     logger.info("Looking again at %d sources.", len(sources))
+
+
+def owe_looks(site: Site, mentions: Iterable[Mention]) -> None:
+    """Owe a look at the sources of some mentions now, whatever was found before; the caller commits.
+
+    A source whose interval is not over is looked at after it.
+    """
+    session, now = site.session, site.now()
+    sources: dict[str, Mention] = {}
+    for mention in mentions:
+        mention.recheck = mention.state is not MentionState.received  # which waits for a look anyway
+        sources.setdefault(mention.source_key, mention)
+    session.flush()
+    for key, mention in sources.items():
+        if not jobs.add_once(session, look(mention.source, key, mention.source_host, due_at=now)):
+            jobs.hasten(session, kind=VERIFY, key=key, due_at=now)
 
 
 # --- at once, in the request -------------------------------------------------------------------------

@@ -680,17 +680,21 @@ def put_off(session: Session, *, kind: str, host: str, now: datetime, until: dat
 # --- leases ------------------------------------------------------------------------------------------
 
 
+_OURS: Final = sa.and_(_job.c.id == sa.bindparam("claim_id"), _job.c.token == sa.bindparam("claim_token"))
+_ASK_OURS: Final = sa.select(_job.c.id).where(_OURS).with_for_update()
+# a write that changes nothing: it is SQLite's lock
+_HOLD_OURS: Final = sa.update(_job).where(_OURS).values(token=_job.c.token)
+
+
 def is_ours(session: Session, claim: Claim) -> bool:
     """Does a claim still hold? If so, it does until the transaction ends.
 
     A handler that slept past its lease has nothing to say any more: somebody else did its job.
     """
-    here = sa.and_(_job.c.id == claim.id, _job.c.token == claim.token)
+    this = {"claim_id": claim.id, "claim_token": claim.token}
     if _dialect(session) == "sqlite":
-        # a write that changes nothing: it is SQLite's lock
-        same = session.execute(sa.update(_job).where(here).values(token=_job.c.token))
-        return bool(same.rowcount)  # type: ignore[attr-defined]
-    return session.execute(sa.select(_job.c.id).where(here).with_for_update()).first() is not None
+        return bool(session.execute(_HOLD_OURS, this).rowcount)  # type: ignore[attr-defined]
+    return session.execute(_ASK_OURS, this).first() is not None
 
 
 def renew(session: Session, claims: Iterable[Claim], until: datetime) -> list[Claim]:

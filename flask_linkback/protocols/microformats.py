@@ -30,7 +30,7 @@ from .html import (
     text_of,
 )
 from .metadata import Metadata, Person
-from .text import line, paragraphs
+from .text import is_address, line, paragraphs
 
 __all__ = ["MAX_BYTES", "Content", "MentionType", "Reading", "moment", "read"]
 
@@ -585,7 +585,7 @@ class Reading:
     def _person(self, person: Person) -> Person:
         name = line(person.name, 2 * MAX_NAME_CHARACTERS + 2)
         # a whole text, or the address of a picture that has no alt, is nobody's name
-        if len(name) > 2 * MAX_NAME_CHARACTERS or name.lower().startswith(("http://", "https://", "data:")):
+        if len(name) > 2 * MAX_NAME_CHARACTERS or is_address(name):
             name = ""
         return Person(
             name=line(name, MAX_NAME_CHARACTERS),

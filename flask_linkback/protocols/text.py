@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["line", "paragraphs", "plain"]
+__all__ = ["is_address", "line", "paragraphs", "plain"]
 
 # How many characters are looked at for each one that is wanted: much of a text may be white space
 _SPARE: Final = 8
@@ -31,6 +31,10 @@ _SELECTORS = re.compile(
 _MARK: Final = "[\u0300-\u036f\u0483-\u0489\u0e47-\u0e4e\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 _MARKS = re.compile(f"({_MARK}{{4}}){_MARK}+")
 _LOOKS_EMPTY: Final = dict.fromkeys(map(ord, "\u2800\u3164\uffa0"), " ")
+# With // any scheme makes a URL; without, a word before a colon may well be part of a name
+_ADDRESS = re.compile(
+    r"\s*(?:[a-z][a-z0-9+.-]*://|(?:about|blob|data|file|javascript|mailto|tel|vbscript):)", re.IGNORECASE
+)
 _SPACE = re.compile(r"\s+")
 _LINE_BREAK = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")
 
@@ -47,6 +51,11 @@ def plain(text: str) -> str:
 def line(text: str, limit: int) -> str:
     """Return a text as one line of at most so many characters; "…" stands for what was cut off."""
     return _cut(_SPACE.sub(" ", plain(text[: limit * _SPARE])).strip(), limit)
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text begins like a URL, which is nobody's name."""
+    return _ADDRESS.match(text) is not None
 
 
 def paragraphs(text: str, limit: int) -> str:

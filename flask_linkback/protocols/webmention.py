@@ -24,6 +24,7 @@ __all__ = [
     "SamePage",
     "Scan",
     "TooLarge",
+    "TooLong",
     "dump_request",
     "is_readable",
     "parse_request",
@@ -41,7 +42,7 @@ MAX_FIELDS: Final = 20
 
 
 class RequestError(ValueError):
-    """The request cannot be taken: HTTP 400, with the text of the error."""
+    """The request cannot be taken: HTTP 400, 413 for `TooLarge`, with the text of the error."""
 
     sentence: str
 
@@ -67,8 +68,14 @@ class NotAURL(RequestError):
     sentence = "The {} is no http or https URL."
 
 
+class TooLong(RequestError):
+    """A parameter is longer than a URL may be."""
+
+    sentence = "The {} is too long."
+
+
 class TooLarge(RequestError):
-    """The request has more bytes or parameters than any webmention, or a longer URL."""
+    """The request has more bytes or parameters than any webmention."""
 
     sentence = "The request is too large."
 
@@ -154,7 +161,7 @@ def _url(pairs: Collection[tuple[str, str]], name: str) -> str:
         raise ParameterRepeated(name)
     url = values[0].strip()
     if len(url) > pingback.MAX_URL_CHARACTERS:
-        raise TooLarge
+        raise TooLong(name)
     if not pingback.is_absolute(url):
         raise NotAURL(name)
     return url

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli import commands
+from tests.neighbours import Neighbour
 
 
 @pytest.fixture
@@ -25,3 +26,9 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def neighbour() -> Iterator[Neighbour]:
+    with Neighbour() as neighbour:
+        yield neighbour

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from werkzeug.wrappers import Response
 from flask_linkback import Linkback, fetch
 from flask_linkback.cli import doctor
 from flask_linkback.cli.doctor import CHECKS, Case, Finding, Mark, check
+from flask_linkback.cli.output import local_time
 from flask_linkback.models import Base, Block, Job, JobState, Secret, Subscription, SubscriptionState
 from flask_linkback.models import Worker as WorkerRow
 from flask_linkback.outbox import jobs
@@ -522,6 +523,27 @@ def test_dead(bare: Bare) -> None:
     mark, what, advice = found(blog, "dead")
     assert (mark, what) == ("warning", "1 job given up, the newest is 1, send_link: It burned.")
     assert "linkback.replay(id)" in advice
+
+
+def test_failed(bare: Bare) -> None:
+    blog = bare()
+    owe(blog)
+    assert found(blog, "failed") == ("ok", "No job waits after a failed attempt.", "")
+    with blog.app.app_context():
+        session, now = blog.db.session, datetime(2026, 1, 1, 12, tzinfo=UTC)
+        for number, reason in enumerate(("http_500", "too_slow", "too_slow", "too_slow", "Never tried.")):
+            due_at = now + timedelta(hours=number)
+            jobs.add(session, [jobs.NewJob(kind="verify_source", key=str(number), due_at=due_at)])
+            tried = sa.update(Job).where(Job.key == str(number))
+            session.execute(tried.values(reason=reason, attempts=int(number < 4)))
+        session.execute(sa.update(Job).where(Job.key == "1").values(state=JobState.running))
+        session.commit()
+    mark, what, advice = found(blog, "failed")
+    assert (mark, what) == (
+        "warning",
+        "3 jobs to be tried again after a failure, 2 of them verify_source: too_slow",
+    )
+    assert f"due at {local_time(now)}." in advice
 
 
 def test_handlers(bare: Bare) -> None:

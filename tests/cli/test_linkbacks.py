@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from flask_linkback import ping_func
 from flask_linkback.cli import errands
 from flask_linkback.cli.errands import run_errands
+from flask_linkback.cli.output import local_time
+from flask_linkback.linkbacks.receiving import receive
 from flask_linkback.models import (
     Audit,
     Job,
@@ -138,6 +140,69 @@ def test_mentions_of_a_page_that_is_gone_are_found_by_its_url(blog: Blog) -> Non
 def test_mentions_of_a_foreign_page_are_refused(blog: Blog) -> None:
     ran = run(blog, "mentions", "--target", "https://other.example/")
     assert (ran.status, ran.stderr) == (1, "Error: https://other.example/ is no page of this site.\n")
+
+
+# --- mentions --verify ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hasty(blogs: Callable[..., Blog], database_url: str) -> Blog:
+    """A blog that may look at a source as often as it likes."""
+    return blogs(database_url, SOURCE_INTERVAL_SECONDS=0)
+
+
+@pytest.fixture
+def told(hasty: Blog, neighbour: Neighbour) -> int:
+    """The id of a mention by a page of the neighbour, /source, that was not there at first."""
+    blog = hasty
+    with blog.app.app_context():
+        blog.add("one")
+        receive(blog.site, protocol="webmention", source=neighbour.url("/source"), target=blog.url("one"))
+        blog.linkback.run_until_idle()
+        return blog.db.session.scalars(sa.select(Mention.id)).one()
+
+
+def test_a_source_is_looked_at_again_at_once(hasty: Blog, neighbour: Neighbour, told: int) -> None:
+    blog, other = hasty, add_mention(hasty)
+    neighbour.answer("/source", body=f'<title>Now</title><a href="{blog.url("one")}">one</a>'.encode())
+    ran = run(blog, "mentions", "--verify", str(told))
+    assert ran.status == 0
+    (line,) = ran.lines
+    assert line.split()[:4] == [str(told), "webmention", "mention", "verified"]
+    assert line.endswith("Now")
+    # and once more, after it was judged; then the link is gone
+    neighbour.answer("/source", body=b"<p>Nothing.")
+    ran = run(blog, "mentions", "--verify", str(told), "--json")
+    assert (ran.status, [(each["id"], each["state"], each["reason"]) for each in ran.json]) == (
+        1,
+        [(told, "gone", "no_link")],
+    )
+    assert other not in [each["id"] for each in ran.json]
+
+
+def test_trouble_of_a_source_is_told_with_the_time_of_the_next_look(
+    hasty: Blog, neighbour: Neighbour, told: int
+) -> None:
+    neighbour.answer("/source", status=503)
+    ran = run(hasty, "mentions", "--verify", str(told))
+    assert ran.status == 1
+    assert [line.split()[:3] for line in ran.lines] == [
+        [str(told), "webmention", "mention"],
+        ["Its", "source", "is"],
+    ]
+    with hasty.app.app_context():
+        due_at = hasty.db.session.scalars(sa.select(Job.due_at).where(Job.state == JobState.pending)).one()
+    assert f"at {local_time(due_at)}." in ran.lines[1]
+
+
+def test_what_has_no_source_is_not_looked_at(blog: Blog) -> None:
+    erased = add_mention(blog, source="")
+    ran = run(blog, "mentions", "--verify", str(erased))
+    assert (ran.status, ran.stderr) == (
+        1,
+        f"Error: What is known of {erased} was erased, with the source.\n",
+    )
+    assert run(blog, "mentions", "--verify", "77").stderr.startswith("Error: There is no mention 77.")
 
 
 # --- moderate ----------------------------------------------------------------------------------------

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,6 +202,25 @@ def test_an_idle_worker_ends_at_once(database_url: str, start: Start) -> None:
     assert (ran.status, ran.stdout) == (0, "0 jobs done.\n")
 
 
+@pytest.mark.parametrize(
+    ("options", "lower"), [((), {"postgresql": 10}), (("--nice", "3"), {"postgresql": 3, "sqlite": 3})]
+)
+def test_a_worker_lets_others_go_first(
+    blogs: Callable[..., Blog],
+    database_url: str,
+    start: Start,
+    options: tuple[str, ...],
+    lower: dict[str, int],
+) -> None:
+    process = start({"database_url": database_url}, "worker", *options)
+    assert process.stdout is not None
+    process.stdout.readline()
+    ours, theirs = (os.getpriority(os.PRIO_PROCESS, pid) for pid in (0, process.pid))
+    assert theirs == min(19, ours + lower.get(database_url.partition(":")[0].partition("+")[0], 0))
+    process.send_signal(signal.SIGTERM)
+    assert ended(process).status == 0
+
+
 def test_celery_is_refused_with_one_sentence(sqlite_url: str, start: Start) -> None:
     ran = ended(start({"database_url": sqlite_url, "RUNNER": "celery"}, "worker", "--once"))
     assert ran.status != 0
@@ -208,3 +231,43 @@ def test_worker_refuses_a_database_in_memory(blogs: Callable[..., Blog]) -> None
     ran = run(blogs("sqlite://"), "worker", "--once")
     assert ran.status == 1
     assert ran.stderr.startswith("Error: This database lives in the memory of one process")
+
+
+# --- memory ----------------------------------------------------------------------------------------------
+
+HEAPS = """
+import ctypes, sys, threading
+from flask_linkback.cli.outbox import share_memory
+
+share_memory()
+gate = threading.Barrier(9)
+
+def work():
+    kept = bytearray(10_000)
+    gate.wait()
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+gate.wait()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+libc.fclose.argtypes = [ctypes.c_void_p]
+told = libc.fopen(sys.argv[1].encode(), b"w")
+libc.malloc_info(0, told)
+libc.fclose(told)
+"""
+
+
+@pytest.mark.parametrize(("arenas", "heaps"), [(None, 2), ("3", 3)])
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="Other C libraries have no heaps of threads.")
+def test_the_threads_of_a_worker_share_their_heaps(tmp_path: Path, arenas: str | None, heaps: int) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "MALLOC_ARENA_MAX"}
+    if arenas is not None:
+        environment["MALLOC_ARENA_MAX"] = arenas
+    told = tmp_path / "heaps.xml"
+    subprocess.run([sys.executable, "-c", HEAPS, str(told)], env=environment, check=True, timeout=60)
+    assert told.read_text().count("<heap nr=") == heaps

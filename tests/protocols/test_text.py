@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_linkback.protocols.text import line, paragraphs, plain
+from flask_linkback.protocols.text import is_address, line, paragraphs, plain
 
 UNWANTED = (
     "\0\x01\x08\x0e\x7f\x9f\xad\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2069"
@@ -55,6 +55,28 @@ def test_a_line_is_one_line() -> None:
 def test_paragraphs_are_lines() -> None:
     assert paragraphs("\n\n a  b \r\n\r\n\tc\u2029d\n \u200b \n", 100) == "a b\nc\nd"
     assert paragraphs("ab\ncd", 4) == "ab…"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "javascript:alert(1)",
+        " JavaScript:1",
+        "data:text/html,x",
+        "https://x.example/",
+        "gopher://x",
+        "mailto:a@b",
+    ],
+)
+def test_what_begins_like_a_url_is_an_address(text: str) -> None:
+    assert is_address(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Ann", "Team: Blue", "ann.example", "Data", "Ann (https://ann.example/)"]
+)
+def test_what_may_be_a_name_is_none(text: str) -> None:
+    assert not is_address(text)
 
 
 @given(st.text(max_size=300), st.integers(0, 50))

@@ -23,6 +23,7 @@ from flask_linkback.protocols.webmention import (
     SamePage,
     Scan,
     TooLarge,
+    TooLong,
     dump_request,
     is_readable,
     parse_request,
@@ -72,8 +73,8 @@ def test_the_fragment_of_the_target_and_other_parameters_are_tolerated() -> None
         ),
         (
             {"source": "https://a.example/" + "x" * 3000, "target": TARGET},
-            TooLarge,
-            "The request is too large.",
+            TooLong,
+            "The source is too long.",
         ),
         ({f"f{number}": "x" for number in range(100)}, TooLarge, "The request is too large."),
         ({"x": "x" * 20_000}, TooLarge, "The request is too large."),

@@ -51,6 +51,16 @@ def threads(blog: Blog, call: str = "mention_list(post)") -> list[Any]:
     return [outline(each) for each in draw(blog, call).xpath("//ol[@class='linkback-threads']")]
 
 
+@pytest.mark.parametrize("name", ["javascript:alert(1)", "data:text/html,<p>", "https://pills.example/cheap"])
+def test_a_url_is_nobodys_name(blog: Blog, name: str) -> None:
+    said(blog, "ann", "reply", author_name=name)
+    said(blog, "bob", "like", author_name=name)
+    assert threads(blog) == [["ann.example"]]
+    (face,) = draw(blog, "facepile(post)").xpath("//ul[@class='linkback-faces']/li")
+    assert "bob.example" in face.text_content()
+    assert name not in html.tostring(face).decode()
+
+
 # --- threads -----------------------------------------------------------------------------------------
 
 

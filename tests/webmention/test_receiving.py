@@ -112,6 +112,17 @@ def test_what_the_specification_calls_an_error_is_400(
     assert work(blog) == 0
 
 
+@pytest.mark.parametrize("more", ["x" * 16 * 1024, "&x" * 20])
+def test_more_than_any_webmention_is_413(blog: Blog, more: str) -> None:
+    good = urlencode({"source": "http://there.example/", "target": add(blog, "hello")})
+    response = post(blog, f"{good}&more={more}", headers={"Accept": "application/json"})
+    assert (response.status_code, response.json) == (
+        413,
+        {"error": "too_large", "message": "The request is too large."},
+    )
+    assert mentions(blog) == []
+
+
 def test_parameters_may_stand_among_others_but_once(blog: Blog) -> None:
     target = add(blog, "hello")
     good = urlencode({"source": "http://there.example/", "vouch": "x", "target": target, "code": "y"})

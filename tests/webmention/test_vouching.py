@@ -298,7 +298,7 @@ def test_what_is_no_url_is_told_so(blog: Blog, neighbour: Neighbour, value: str)
     answer = tell(blog, neighbour, value)
     assert (answer.status_code, answer.text) == (400, "The vouch is no http or https URL.\n")
     long = tell(blog, neighbour, "https://carol.example/" + "x" * 2048)
-    assert (long.status_code, long.text) == (400, "The request is too large.\n")
+    assert (long.status_code, long.text) == (400, "The vouch is too long.\n")
     odd = tell(blog, neighbour, "https://carol.example/\0", headers={"Accept": "application/json"})
     assert odd.status_code == 400
     assert len(mentions(blog)) == 1
