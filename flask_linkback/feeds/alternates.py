@@ -27,19 +27,22 @@ class Alternate:
     href: str
 
 
-def linkback_feed_links(*feeds: str | tuple[str, Mapping[str, Any]]) -> Sequence[Alternate]:
+Named = str | tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], str]
+
+
+def linkback_feed_links(*feeds: Named) -> Sequence[Alternate]:
     """Return what `linkback_feeds` draws for some feeds: one of each of their formats.
 
-    A feed is named by its endpoint, or by a pair of that and the arguments of its URL. Its title is what the
-    hook ``title`` says where that asks for no object, else the name of the site. An endpoint that is no feed
-    raises `ConfigError`.
+    A feed is named by its endpoint, or by a tuple of that, the arguments of its URL and perhaps a title. Else
+    its title is what the hook ``title`` says where that asks for no object, or the name of the site. An
+    endpoint that is no feed raises `ConfigError`.
     """
     site = current_site()
     found: list[Alternate] = []
     for each in feeds:
-        endpoint, values = (each, {}) if isinstance(each, str) else each
+        endpoint, values, *titles = (each, {}) if isinstance(each, str) else each
         feed = _feed_at(site, endpoint)
-        title = look_up_alone(feed, "title")
+        title = titles[0] if titles else look_up_alone(feed, "title")
         said = str(title) if title is not None else _site_name(site)
         for feed_type, chosen in _formats(feed):
             href = _address(site, endpoint, {**values, **chosen})

@@ -104,6 +104,11 @@ def test_a_feed_with_arguments_is_a_pair_and_has_the_name_of_the_site(blog: Blog
     assert (link["type"], link["title"]) == ("application/atom+xml", "Low Tide")
 
 
+def test_a_feed_may_be_given_a_title(blog: Blog) -> None:
+    links = draw(blog, "('feeds.beat', {'beat_id': 1}, 'Crimes'), ('feeds.latest', {}, 'News')")
+    assert [each["title"] for each in links] == ["Crimes", "News"]
+
+
 def test_several_feeds_and_formats_come_in_their_order(blog: Blog) -> None:
     links = draw(blog, "'feeds.several', 'feeds.latest'")
     assert [(each["href"], each["type"]) for each in links] == [
