@@ -37,6 +37,9 @@ class Posts(Feed):
     def item_link(self, post: Post) -> str:
         return post.url
 
+    def item_author_name(self) -> str:
+        return self.author_name()  # RSS has none for all
+
     def item_pubdate(self, post: Post) -> datetime:
         return post.created_at
 

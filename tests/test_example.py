@@ -119,6 +119,7 @@ def test_feed_has_the_posts_and_nothing_is_wrong_with_it(
         ("Two", "http://blog.example/posts/two"),
         ("5 < 6 & so", "http://blog.example/posts/5-6-so"),
     ]
+    assert {each.author for each in read.entries} == {"Low Tide"}
     assert read.entries[1].summary == "<p>Indeed, <em>less</em>.</p>"
 
 
