@@ -8,7 +8,7 @@ from datetime import datetime
 from flask import Blueprint, current_app, url_for
 
 from flask_linkback import Feed, FeedDoesNotExist
-from flask_linkback.feeds.generators import Atom1Feed, Rss201rev2Feed
+from flask_linkback.feeds.generators import Atom1Feed, JSONFeed, Rss201rev2Feed
 
 from .models import Post
 
@@ -39,6 +39,9 @@ class Posts(Feed):
 
     def item_author_name(self) -> str:
         return self.author_name()  # RSS has none for all
+
+    def item_in_reply_to(self, post: Post) -> str | None:
+        return post.in_reply_to or None
 
     def item_pubdate(self, post: Post) -> datetime:
         return post.created_at
@@ -79,6 +82,12 @@ class LatestRss(Latest):
     feed_type = Rss201rev2Feed
 
 
+class LatestJson(Latest):
+    """The newest posts as JSON Feed."""
+
+    feed_type = JSONFeed
+
+
 class Year(Posts):
     """The posts of a year: a feed for each, by an argument of the URL."""
 
@@ -89,6 +98,10 @@ class Year(Posts):
             raise FeedDoesNotExist
         return year
 
+    def feed_guid(self, year: int) -> str:
+        # not that of the feed with all posts, and the same by whatever host it is read
+        return str(current_app.extensions["linkback"].url_for("feeds.year", year=year))
+
     def title(self, year: int) -> str:
         return f"{self.author_name()} {year}"
 
@@ -98,4 +111,5 @@ class Year(Posts):
 
 feeds.add_url_rule("/feed.atom", view_func=LatestAtom.as_view("atom"))
 feeds.add_url_rule("/feed.rss", view_func=LatestRss.as_view("rss"))
+feeds.add_url_rule("/feed.json", view_func=LatestJson.as_view("json"))
 feeds.add_url_rule("/<int(fixed_digits=4):year>/feed.atom", view_func=Year.as_view("year"))
