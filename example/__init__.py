@@ -6,7 +6,8 @@
 Elsewhere than at 127.0.0.1:5000, say where: ``FLASK_LINKBACK_BASE_URL=https://blog.example``.
 
 Read `linkbacks.py` first: it is all that Flask-Linkback needs to know. Then `models.py`, `blog.py`
-(what everybody sees) and `desk.py` (what the author sees). `demo.py` lets two of these blogs talk.
+(what everybody sees), `feeds.py` (what readers fetch) and `desk.py` (what the author sees). `demo.py` lets
+two of these blogs talk.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from werkzeug.exceptions import HTTPException
 from .blog import blog
 from .commands import post_command
 from .desk import desk
+from .feeds import feeds
 from .linkbacks import linkback
 from .models import db
 
@@ -45,6 +47,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     db.init_app(app)
     linkback.init_app(app)
     app.register_blueprint(blog)
+    app.register_blueprint(feeds)
     app.register_blueprint(desk)
     app.cli.add_command(post_command)
     app.after_request(protect)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from flask import current_app
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import DateTime, String, select
+from sqlalchemy import ColumnElement, DateTime, String, extract, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 __all__ = ["Post", "db", "slugify"]
@@ -57,9 +57,24 @@ class Post(db.Model):  # type: ignore[misc, name-defined]  # to mypy, Model is A
         return db.session.scalar(select(cls).filter_by(slug=slug))
 
     @classmethod
-    def newest(cls) -> list[Post]:
-        """Return all posts, the newest first."""
-        return list(db.session.scalars(select(cls).order_by(cls.created_at.desc(), cls.id.desc())))
+    def newest(cls, year: int | None = None, *, limit: int | None = None) -> list[Post]:
+        """Return all posts, or those of a year, the newest first."""
+        newest = select(cls).where(*cls._of(year)).order_by(cls.created_at.desc(), cls.id.desc())
+        return list(db.session.scalars(newest.limit(limit)))
+
+    @classmethod
+    def number(cls, year: int | None = None) -> int:
+        """Return how many posts there are, or were written in a year."""
+        return db.session.scalar(select(func.count(cls.id)).where(*cls._of(year))) or 0
+
+    @classmethod
+    def changed_at(cls) -> datetime | None:
+        """Return when a post was written or edited last."""
+        return db.session.scalar(select(func.max(func.coalesce(cls.updated_at, cls.created_at))))
+
+    @classmethod
+    def _of(cls, year: int | None) -> list[ColumnElement[bool]]:
+        return [] if year is None else [extract("year", cls.created_at) == year]
 
     @classmethod
     def write(

@@ -15,6 +15,7 @@ from .changes import Watches
 from .cli import linkback_cli
 from .config import Settings
 from .errors import ConfigError
+from .feeds.alternates import linkback_feed_links
 from .feeds.mentions import MentionFeed
 from .linkbacks import (
     avatars,
@@ -356,6 +357,7 @@ def _add_to_templates(app: Flask) -> None:
     app.jinja_env.globals.update(
         linkback_conversation=templating.linkback_conversation,
         linkback_faces=templating.linkback_faces,
+        linkback_feed_links=linkback_feed_links,
         linkback_head=templating.linkback_head,
         mention_count=templating.mention_count,
         mentions_for=templating.mentions_for,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import fastfeedparser
+import feedparser
 import pytest
 from click.testing import Result
 from flask import Flask
 from flask.testing import FlaskClient
+from lxml import etree, html
 from werkzeug.test import TestResponse
 
 from example import create_app
@@ -95,7 +100,109 @@ def test_pages_carry_neither_style_nor_script_of_their_own(client: FlaskClient, 
     assert "<script" not in page
     assert "<style" not in page
     assert "style=" not in page
-    assert not re.search(r"(?:src|href)=\"(?:https?:)?//", page)
+    assert not re.search(r"(?:src|href)=\"(?:https?:)?//(?!blog\.example/)", page)
+
+
+# --- feeds -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/feed.atom", "Atom"), ("/feed.rss", "RSS"), ("/feed.json", "JSON Feed")]
+)
+def test_feed_has_the_posts_and_nothing_is_wrong_with_it(
+    app: Flask, client: FlaskClient, path: str, kind: str
+) -> None:
+    post(app, "--title", "5 < 6 & so", "--html", "<p>Indeed, <em>less</em>.</p>")
+    post(app, "--title", "Two", "--html", "<p>2</p>", "--slug", "two")
+    said = judged(app, path)
+    assert (said["format"], said["title"], said["items"], said["problems"]) == (kind, "Low Tide", 2, [])
+    read = fastfeedparser.parse(client.get(path).data)
+    assert [(each.title, each.link) for each in read.entries] == [
+        ("Two", "http://blog.example/posts/two"),
+        ("5 < 6 & so", "http://blog.example/posts/5-6-so"),
+    ]
+    assert {each.author for each in read.entries} == {"Low Tide"}
+    assert "<p>Indeed, <em>less</em>.</p>" in client.get(path).text
+
+
+def judged(app: Flask, named: str) -> dict[str, Any]:
+    """What ``flask linkback feed`` says."""
+    done = app.test_cli_runner().invoke(args=["linkback", "feed", named, "--json"])
+    assert done.exit_code == 0, done.output
+    said: dict[str, Any] = json.loads(done.output)
+    return said
+
+
+@pytest.mark.parametrize("path", ["/feed.atom", "/feed.rss", "/feed.json", "/2026/feed.atom"])
+def test_feed_says_whether_anything_changed(
+    app: Flask, client: FlaskClient, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("example.models.now", lambda: MAY)
+    for title in ("One", "Two"):
+        post(app, "--title", title, "--html", "<p>1</p>")
+    for change in ("edit", "delete"):
+        first = client.get(path)
+        known = {"If-None-Match": first.headers["ETag"]}
+        assert client.get(path, headers=known).status_code == 304
+        if change == "edit":
+            monkeypatch.undo()
+            post(app, "--title", "One", "--html", "<p>1, edited</p>")
+        else:
+            submit(client, "/desk/write/two", "/desk/delete/two")
+        again = client.get(path, headers=known)
+        assert again.status_code == 200
+        assert again.data != first.data
+
+
+MAY = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+
+def test_feed_of_a_year(app: Flask, client: FlaskClient) -> None:
+    post(app, "--title", "Now", "--html", "<p>1</p>")
+    post(app, "--title", "Then", "--html", "<p>2</p>")
+    with app.app_context():
+        Post.at("then").created_at = MAY.replace(year=2019)
+        db.session.commit()
+    read = feedparser.parse(io.BytesIO(client.get("/2019/feed.atom").data))
+    assert (read.feed.title, [each.title for each in read.entries]) == ("Low Tide 2019", ["Then"])
+    assert judged(app, "/2019/feed.atom")["problems"] == []
+    assert read.feed.id != feedparser.parse(io.BytesIO(client.get("/feed.atom").data)).feed.id
+    assert client.get("/2018/feed.atom").status_code == 404
+    assert client.get("/20199/feed.atom").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/feed.atom", "/feed.rss"])
+def test_feed_says_what_a_post_answers(app: Flask, client: FlaskClient, path: str) -> None:
+    post(app, "--title", "Yes", "--html", "<p>Yes.</p>", "--in-reply-to", "http://127.0.0.1:9/there")
+    root = etree.fromstring(client.get(path).data)
+    answered = [each.get("ref") for each in root.iter("{http://purl.org/syndication/thread/1.0}in-reply-to")]
+    assert answered == ["http://127.0.0.1:9/there"]
+    assert judged(app, path)["problems"] == []
+
+
+def test_feed_without_posts(app: Flask, client: FlaskClient) -> None:
+    assert judged(app, "feeds.atom")["items"] == 0
+    assert client.get("/feed.atom").data == client.get("/feed.atom").data
+
+
+def test_pages_lead_to_the_feeds(app: Flask, client: FlaskClient) -> None:
+    post(app, "--title", "One", "--html", "<p>1</p>")
+    everywhere = [
+        ("application/atom+xml", "Low Tide", "http://blog.example/feed.atom"),
+        ("application/rss+xml", "Low Tide", "http://blog.example/feed.rss"),
+        ("application/feed+json", "Low Tide", "http://blog.example/feed.json"),
+    ]
+    assert offered(client.get("/")) == offered(client.get("/posts/nothing")) == everywhere
+    year = datetime.now(UTC).year
+    of_year = ("application/atom+xml", f"All posts of {year}", f"http://blog.example/{year}/feed.atom")
+    assert offered(client.get("/posts/one")) == [*everywhere, of_year]
+    for _, _, href in [*everywhere, of_year]:
+        assert client.get(href).status_code == 200
+
+
+def offered(page: TestResponse) -> list[tuple[str, str, str]]:
+    links = html.fromstring(page.text).xpath("//head/link[@rel='alternate']")
+    return [(each.get("type"), each.get("title"), each.get("href")) for each in links]
 
 
 # --- the command -------------------------------------------------------------------------------------

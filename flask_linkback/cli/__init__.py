@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from flask.cli import AppGroup
 
-from . import blocks, directories, doctor, erasing, linkbacks, outbox
+from . import blocks, directories, doctor, erasing, feeds, linkbacks, outbox
 
 __all__ = ["linkback_cli"]
 
 linkback_cli = AppGroup(
-    "linkback", help="Linkbacks: what came in, what goes out, who is blocked, and whether all is in place."
+    "linkback",
+    help="Linkbacks and feeds: what came in, what goes out, who is blocked, is all in place?",
 )
 for _command in (
     outbox.init_db,
@@ -21,6 +22,7 @@ for _command in (
     linkbacks.send,
     linkbacks.explain,
     directories.ping_directories,
+    feeds.feed,
     doctor.doctor,
 ):
     linkback_cli.add_command(_command)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import ImproperlyConfigured
 
-__all__ = ["Constant", "Hook", "bind", "is_of", "look_up"]
+__all__ = ["Constant", "Hook", "bind", "is_of", "look_up", "look_up_alone"]
 
 Hook = Callable[[Any], Any]
 
@@ -48,6 +48,14 @@ def look_up(of: object, name: str, obj: Any, default: Any = None) -> Any:
     """Return what a hook says of an object."""
     hook = bind(of, name)
     return default if hook is None else hook(obj)
+
+
+def look_up_alone(of: object, name: str) -> Any:
+    """Return what a hook says without an object; None where it asks for one, or there is no hook."""
+    hook = getattr(of, name, None)
+    if not callable(hook):
+        return hook
+    return None if _takes_object(of, name, hook) else hook()
 
 
 def _refusing(error: Exception) -> Hook:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from flask import Request, Response, abort, request
-from flask.typing import ResponseReturnValue
+from flask.typing import ResponseReturnValue, RouteCallable
 from flask.views import View
 from sqlalchemy.exc import NoResultFound
 
@@ -77,6 +77,13 @@ class Feed(View):
         feed = super().__new__(cls)
         feed.__name__ = cls.__name__  # what Flask calls an instance that is a view
         return feed
+
+    @classmethod
+    def as_view(cls, name: str, *class_args: Any, **class_kwargs: Any) -> RouteCallable:
+        """Return a view function; its attribute ``feed`` is for who asks about the feed, not for it."""
+        view = super().as_view(name, *class_args, **class_kwargs)
+        vars(view)["feed"] = cls(*class_args, **class_kwargs)
+        return view
 
     def __call__(self, **view_args: Any) -> ResponseReturnValue:
         return self.dispatch_request(**view_args)

@@ -29,10 +29,11 @@ COMMANDS = {
     "send": ["/post/one"],
     "explain": ["https://other.example/"],
     "ping-directories": ["/post/one"],
+    "feed": ["/about"],
     "doctor": [],
 }
 # these blogs have no directories, which is told first
-NEED_THE_DATABASE = sorted(COMMANDS.keys() - {"explain", "ping-directories"})
+NEED_THE_DATABASE = sorted(COMMANDS.keys() - {"explain", "feed", "ping-directories"})
 
 
 def every_command(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:

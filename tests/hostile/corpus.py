@@ -49,7 +49,33 @@ OFFER: Final = (
     + b'<a rel="trackback" href="/tb"><blockquote cite="https://blog.example/post/one">x</blockquote>'
 )
 NOTE: Final = b'{"type": "Note", "inReplyTo": ["https:\\/\\/blog.example\\/post\\/one"], "n": {"a\\"": 1}}'
-GOOD: Final = (CALL, ANSWER, FAULT, PAGE, POST, HEADER, MENTION, PING, TAKEN, OFFER, NOTE, *VALUES)
+ATOM: Final = (
+    b'<feed xmlns="http://www.w3.org/2005/Atom" xml:base="/x/"><title type="html">A &lt;b></title>'
+    b"<id>urn:x:1</id><updated>2026-05-05T10:00:00.5+02:00</updated><author><name>Ann</name></author>"
+    b'<link rel="self" href="/f"/><link rel="hub" href="http://[/"/>'
+    b'<entry><id>urn:x:2</id><title>5 &lt; 6</title><link rel="enclosure" href="a.mp3"/>'
+    b'<link href="1" type="a/b" hreflang="en"/><content type="html">&lt;a href="/1">x&lt;/a></content>'
+    b"<source><author/></source></entry></feed>"
+)
+RSS: Final = (
+    b'<?xml version="1.0" encoding="iso-8859-1"?>'
+    b'<rss version="2.0" xmlns:a="http://www.w3.org/2005/Atom"><channel><title>T</title>'
+    b'<link>https://a.example/</link><a:link rel="self" href="/f"/>'
+    b"<lastBuildDate>Mon, 04 May 2026 10:00 GMT</lastBuildDate>"
+    b'<item><guid>1</guid><enclosure url="x:1" length="-1" type="a/b"/><author>Ann</author>'
+    b"<description><![CDATA[<img src=a>]]></description><pubDate>4 May 26 10:00:00 +0200</pubDate></item>"
+    b"</channel></rss>"
+)
+JSON_FEED: Final = (
+    b'{"version": "https://jsonfeed.org/version/1.1", "title": "T", "hubs": [{"url": "u:1"}, 2], '
+    b'"items": [3, {"id": "1", "content_html": "<a href=x>", "date_published": "2026-05-04T10:00:00Z", '
+    b'"attachments": [{}]}]}'
+)
+GOOD: Final = (
+    *(CALL, ANSWER, FAULT, PAGE, POST, HEADER, MENTION, PING, TAKEN, OFFER, NOTE),
+    *(ATOM, RSS, JSON_FEED),
+    *VALUES,
+)
 
 # what the markup of a call, of an answer and of a page begins and ends with
 _SHELLS: Final = {
@@ -62,6 +88,10 @@ _SHELLS: Final = {
         b"</value></param></params></methodResponse>",
     ),
     "page": (b"<html><head><title>x</title></head><body>", b"</body></html>"),
+    "feed": (
+        b'<rss version="2.0"><channel><title>x</title><item><description>',
+        b"</description></item></channel></rss>",
+    ),
 }
 
 
@@ -193,8 +223,9 @@ _VALUES: Final[Mapping[str, Callable[[int], bytes]]] = {
 
 def large() -> Iterator[tuple[str, bytes]]:
     """Yield names and bytes of pages as large as the door lets in, a text beyond it, and long values."""
-    for name, document in _in_shell("page", 100_000):
-        yield name, document[: 1 << 20]
+    for shell in ("page", "feed"):
+        for name, document in _in_shell(shell, 100_000):
+            yield name, document[: 1 << 20]
     yield "page: 11 MB of text", _SHELLS["page"][0] + b"x" * (11 << 20)
     for name, make in _VALUES.items():
         yield name, make(100_000)

@@ -17,6 +17,7 @@ from flask_linkback.fetch import check_url
 from flask_linkback.outbox.retry import parse_retry_after
 from flask_linkback.protocols import (
     discovery,
+    feeds,
     images,
     link_header,
     microformats,
@@ -101,6 +102,12 @@ def _discovery(document: bytes) -> Any:
     return reading.close()
 
 
+def _feed(content_type: Callable[[bytes], str]) -> Parser:
+    return lambda document: feeds.examine(
+        document, url="https://a.example/feed", content_type=content_type(document), now=NOW
+    )
+
+
 Parser = Callable[[bytes], Any]
 PARSERS: Final[Mapping[str, tuple[Parser, tuple[type[Exception], ...]]]] = {
     "parse_call": (xmlrpc.parse_call, (xmlrpc.Fault,)),
@@ -131,6 +138,10 @@ PARSERS: Final[Mapping[str, tuple[Parser, tuple[type[Exception], ...]]]] = {
     "trackback.parse_ping": (trackback.parse_ping, (trackback.PingError,)),
     "trackback.parse_response": (trackback.parse_response, (xml.Malformed,)),
     "weblogupdates.parse_response": (weblogupdates.parse_response, (xmlrpc.Fault, xml.Malformed)),
+    "feeds.examine": (_feed(lambda _: "application/xml"), ()),
+    "feeds.examine, any header": (_feed(_header), ()),
+    "parse_rfc822": (lambda document: feeds.parse_rfc822(_text(document)), ()),
+    "parse_rfc3339": (lambda document: feeds.parse_rfc3339(_text(document)), ()),
     "parse_retry_after": (lambda document: parse_retry_after(_header(document), NOW), ()),
     "check_url": (lambda document: check_url(_text(document)), (AddressRefused,)),
     "split_urls": (lambda document: split_urls(_text(document)), ()),
