@@ -99,7 +99,7 @@ def release_mentions(session: Session, object_key: str) -> None:
     )
     columns = sa.select(Mention.id, Mention.source, Mention.state, Mention.verified_at)
     removed: list[jobs.NewJob] = []
-    for row in session.execute(columns.where(theirs)).all():
+    for row in session.execute(columns.where(theirs).order_by(Mention.id)).all():
         key = f"deleted:{row.id}"
         values: dict[str, Any] = {
             "key": digest(without_fragment(row.source), key),

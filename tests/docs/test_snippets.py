@@ -74,6 +74,9 @@ def test_the_quickstart_word_for_word(tmp_path: Path) -> None:
 # --- the other pages ----------------------------------------------------------------------------------
 
 
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+
 class Base(DeclarativeBase):
     """The base of the models that pages speak of; each application copies it."""
 
@@ -84,6 +87,8 @@ def models(db: SQLAlchemy) -> dict[str, Any]:
         slug: Mapped[str] = mapped_column(unique=True)
         title: Mapped[str]
         html: Mapped[str]
+        summary: Mapped[str] = mapped_column(default="")
+        published_at: Mapped[datetime] = mapped_column(default=NOON)
 
         @property
         def url(self) -> str:
