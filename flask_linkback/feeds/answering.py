@@ -124,11 +124,9 @@ class Answer:
             response.content_length = sum(map(len, body))
         validators.put_on(response)
         max_age = self._view.max_age
-        if max_age is None:
-            response.cache_control.no_cache = True
-        else:
-            response.cache_control.max_age = max_age
-        response.vary.update(self._place.vary)
+        response.headers["Cache-Control"] = "no-cache" if max_age is None else f"max-age={max_age}"
+        if self._place.vary:
+            response.vary.update(self._place.vary)
         hubs: Sequence[str] = self._ask("hubs") or ()
         if hubs:
             links = [

@@ -164,8 +164,8 @@ class SyndicationFeed:
         self.items = []
         self.written: Iterable[bytes] | None = None
         """The items as they are sent, where nobody needs their values."""
-        self.dates: list[date] = []
-        """Those of items that are written already."""
+        self.newest: datetime | None = None
+        """The newest date of the items that are written already."""
 
     def add_item(
         self,
@@ -280,7 +280,7 @@ class SyndicationFeed:
             return known
         if self.written is not None:
             _, self.written = _begun(self.written)
-            newest = self._newest(self.dates)
+            newest = self.newest
         else:
             seen, self.items = _begun(self.items)
             newest = self._newest(_dates_of(seen))
@@ -512,7 +512,7 @@ class Rss201rev2Feed(RssFeed):
             if not compatible and "&" in title:
                 title = _for_html(title)
         if author_email or author_name:
-            author = _rss_author(author_name, author_email, self._dc, compatible=compatible)
+            author = _rss_author(author_name, author_email, self._dc, compatible)
         if pubdate is not None:
             date_ = f"<pubDate>{rfc2822_date(pubdate) if compatible else rss_date(pubdate)}</pubDate>"
         if comments is not None:
@@ -679,7 +679,7 @@ class Atom1Feed(_XMLFeed):
         if updateddate is not None:
             dates += f"<updated>{when(updateddate)}</updated>"
         if author_name is not None:
-            author = _person(author_name, author_email, author_link, compatible=compatible)
+            author = _person(author_name, author_email, author_link, "author", compatible)
         if unique_id is None:
             within = str(self.feed["id"])
             unique_id = get_tag_uri(link, pubdate) if compatible else id_of_link(link, pubdate, within=within)
@@ -826,7 +826,7 @@ _is_email: Final = re.compile(r"[^\s@]+@[^\s@]+\Z").match
 
 
 @functools.lru_cache(maxsize=256)  # few people write a feed
-def _rss_author(name: str | None, email: str | None, dc: str, *, compatible: bool) -> str:
+def _rss_author(name: str | None, email: str | None, dc: str, compatible: bool) -> str:
     """Write an ``author``, who has an e-mail address, or else a ``dc:creator``."""
     if email and (compatible or _is_email(email)):
         return f"<author>{escape(f'{email} ({name})' if name else email)}</author>"
@@ -862,7 +862,7 @@ def _add_rss_authors(handler: SimplerXMLGenerator, authors: Iterable[Author], *,
 
 @functools.lru_cache(maxsize=256)  # few people write a feed
 def _person(
-    name: str, email: str | None, url: str | None, element: str = "author", *, compatible: bool = False
+    name: str, email: str | None, url: str | None, element: str = "author", compatible: bool = False
 ) -> str:
     """Write an ``author`` or another person (RFC 4287, section 3.2)."""
     xml = f"<{element}><name>{escape(name)}</name>" if name else f"<{element}><name/>"

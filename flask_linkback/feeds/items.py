@@ -134,17 +134,18 @@ class ItemHooks:
         )
 
     def as_xml(self, feed: Rss201rev2Feed | Atom1Feed) -> Callable[[Any], str]:
-        """Return what writes an item at once, and tells ``feed`` its dates."""
+        """Return what writes an item at once, and tells ``feed`` the newest date so far."""
         values, (begin, end) = self._values(), feed.item_tags()
         write: Callable[..., str] = feed.item_xml
-        seen = feed.dates.append
+        newest: datetime | None = None
 
         def make(item: Any) -> str:
+            nonlocal newest
             several = values(item)
-            if (published := several[6]) is not None:
-                seen(published)
-            if (updated := several[7]) is not None:
-                seen(updated)
+            if (published := several[6]) is not None and (newest is None or published > newest):
+                newest = feed.newest = published
+            if (updated := several[7]) is not None and (newest is None or updated > newest):
+                newest = feed.newest = updated
             return f"{begin}{write(*several, None)}{end}"
 
         return make

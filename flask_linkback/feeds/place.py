@@ -15,7 +15,7 @@ from ..errors import ImproperlyConfigured
 from ..site import Site, current_flask, find_site
 from .generators import SyndicationFeed
 from .hooks import look_up
-from .values import add_domain, iri_to_uri, tidy
+from .values import add_domain, iri_to_uri, is_plain, tidy
 
 if TYPE_CHECKING:
     from .view import Feed
@@ -85,7 +85,10 @@ class Place:
         """Make a URL absolute as browsers do, from the root of the site (RFC 3986, section 5)."""
         if url is None:
             raise ImproperlyConfigured("A feed and each of its items need a link.")
-        text = tidy(url if isinstance(url, str) else str(url))
+        text = url if isinstance(url, str) else str(url)
+        if text.startswith(("http://", "https://")) and is_plain(text):
+            return text
+        text = tidy(text)
         if text.startswith(("http://", "https://")):
             return text
         if text.startswith("/") and not text.startswith("//"):
@@ -99,14 +102,18 @@ def find_place(request: Request, view: Feed) -> Place:
     """Say where this request reads: by BASE_URL where it is known, or else by its Host header."""
     linkback = find_site()
     base = linkback.settings.site.base_url if linkback is not None else None
-    parts = urlsplit(base if base is not None else request.root_url.rstrip("/"))
+    if base is not None:
+        parts = urlsplit(base)
+        scheme, domain, root = parts.scheme, parts.netloc, parts.path
+    else:
+        scheme, domain, root = request.scheme, request.host, quote(request.script_root, safe=_PATH)
     language, by_visitor = (view.language, False) if view.language else _language(linkback)
     feed_type, by_type = _choose_type(view, request)
     name = linkback.settings.site.site_name if linkback is not None else None
     return Place(
-        site=FeedSite(domain=parts.netloc, name=name or parts.netloc),
-        is_secure=parts.scheme == "https",
-        path=f"{parts.path}{quote(request.path, safe=_PATH)}",
+        site=FeedSite(domain=domain, name=name or domain),
+        is_secure=scheme == "https",
+        path=f"{root}{quote(request.path, safe=_PATH)}",
         arguments={name: request.args[name] for name in view.query_arguments() if name in request.args},
         feed_type=feed_type,
         language=language,

@@ -160,9 +160,14 @@ def tidy(url: str) -> str:
     return url[:start] + _stray_percent.sub("%25", rest)
 
 
+def is_plain(url: str) -> bool:
+    """Has a URL, or a path, nothing that could have to be quoted? Most have nothing."""
+    return url.isascii() and not url.encode().translate(None, _PLAIN_PATH)
+
+
 def uri_of_path(path: str) -> str:
     """Quote a path from the root, with its query, so that it is part of a URI."""
-    if path.isascii() and not path.encode().translate(None, _PLAIN_PATH):
+    if is_plain(path):
         return path
     return str(iri_to_uri(tidy(path)))
 
