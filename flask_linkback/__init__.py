@@ -1,7 +1,5 @@
 """Flask-Linkback: a Flask site as part of the web around it."""
 
-import logging
-
 from . import errors, signals
 from .blueprints.pingback import ping_func
 from .errors import FeedDoesNotExist
@@ -9,6 +7,3 @@ from .extension import Linkback
 from .feeds import Feed, generators
 
 __all__ = ["Feed", "FeedDoesNotExist", "Linkback", "errors", "generators", "ping_func", "signals"]
-
-# an application that sets up no logging is not told on its standard error
-logging.getLogger("flask_linkback").addHandler(logging.NullHandler())

@@ -15,6 +15,7 @@ from sqlalchemy.exc import NoResultFound
 from ..errors import FeedDoesNotExist, ImproperlyConfigured
 from . import generators
 from .answering import Answer, calling_items
+from .checking import check_class
 from .extensions import all_of
 from .generators import SyndicationFeed
 from .hooks import bind, is_of, look_up
@@ -72,6 +73,10 @@ class Feed(View):
     __name__: str
     items: Any
     """A method or attribute: what is in the feed, the newest first."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_class(cls, Feed)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         feed = super().__new__(cls)
@@ -203,6 +208,10 @@ class Feed(View):
         items = look_up(self, "items", obj)
         if self.django_compatible:
             return items  # type: ignore[no-any-return]
+        if not isinstance(items, Iterable) and not hasattr(items, "__getitem__"):
+            raise ImproperlyConfigured(
+                f"{type(self).__name__}.items must be a list or another iterable, not {type(items).__name__}."
+            )
         part = part_of(self, items, place.arguments, place.address, place.timezone)
         feed.feed["links"] += tuple(part.links)
         feed.feed["extensions"] += tuple(part.extensions)

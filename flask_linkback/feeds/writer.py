@@ -209,4 +209,8 @@ class SimplerXMLGenerator:
                 self._known.add(each)
             elif prefix in NAMESPACES and prefix not in own:
                 own[prefix] = written[f"xmlns:{prefix}"] = NAMESPACES[prefix]
+            elif prefix not in own and not self._compatible:
+                raise ValueError(
+                    f"Nothing declares the prefix of {each!r}: xmlns:{prefix} must be an attribute."
+                )
         return written, own

@@ -124,8 +124,8 @@ def test_26_empty_elements() -> None:
         assert b"<description/>" in body_of(feed)
         assert item_of(feed).find("description") is not None
     handler = generators.SimplerXMLGenerator()
-    handler.addQuickElement("a", "", {"z": "1", "b": "2", "a:b": "3", "B": "4"})
-    assert handler.flush() == b'<a B="4" a:b="3" b="2" z="1"/>'
+    handler.addQuickElement("a", "", {"z": "1", "b": "2", "xml:b": "3", "B": "4"})
+    assert handler.flush() == b'<a B="4" b="2" xml:b="3" z="1"/>'
 
 
 def test_27_what_only_one_format_has() -> None:
