@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import has_request_context, request, url_for
+from flask import has_request_context, url_for
 
 from ..errors import ConfigError, did_you_mean
 from ..site import Site, current_site
-from .generators import SyndicationFeed
 from .hooks import look_up_alone
 from .place import FORMAT
+from .syndication import SyndicationFeed
 from .view import Feed
 
 __all__ = ["Alternate", "linkback_feed_links"]
@@ -43,10 +44,10 @@ def linkback_feed_links(*feeds: Named) -> Sequence[Alternate]:
         endpoint, values, *titles = (each, {}) if isinstance(each, str) else each
         feed = _feed_at(site, endpoint)
         title = titles[0] if titles else look_up_alone(feed, "title")
-        said = str(title) if title is not None else _site_name(site)
         for feed_type, chosen in _formats(feed):
             href = _address(site, endpoint, {**values, **chosen})
-            found.append(Alternate(type=feed_type.media_types()[0], title=said, href=href))
+            said = title if title is not None else site.settings.site.site_name or urlsplit(href).netloc
+            found.append(Alternate(type=feed_type.media_types()[0], title=str(said), href=href))
     return found
 
 
@@ -74,14 +75,6 @@ def _formats(feed: Feed) -> Sequence[tuple[type[SyndicationFeed], Mapping[str, s
     if not feed.feed_types:
         return [(feed.feed_type, {})]
     return [(each, {FORMAT: each.format}) for each in feed.feed_types]
-
-
-def _site_name(site: Site) -> str:
-    settings = site.settings.site
-    if settings.site_name is not None:
-        return settings.site_name
-    base = settings.base_url if settings.base_url is not None else request.root_url
-    return base.partition("//")[2].partition("/")[0]
 
 
 def _address(site: Site, endpoint: str, values: dict[str, Any]) -> str:

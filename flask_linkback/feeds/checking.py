@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ..errors import ImproperlyConfigured
-from .generators import SyndicationFeed
+from .syndication import SyndicationFeed
 from .vocabularies import FEED_HOOKS, ITEM_HOOKS
 
 __all__ = ["check_class"]

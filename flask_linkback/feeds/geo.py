@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, ClassVar, Self
 
+from .atom import Atom1Feed
 from .extensions import Absolute, Extension, Prefixes
-from .generators import Atom1Feed, Rss201rev2Feed
+from .rss import Rss201rev2Feed
 from .writer import NAMESPACES, SimplerXMLGenerator
+from .xmlfeed import XMLFeed
 
 __all__ = ["GeoAtom1Feed", "GeoRSSFeed", "Geometry", "W3CGeoFeed"]
 
@@ -105,61 +107,44 @@ def _latitude_first(position: Position) -> str:
 # --- generators --------------------------------------------------------------------------------------
 
 
-class GeoRSSFeed(Rss201rev2Feed):
+class _Located(XMLFeed):
+    """Writes ``geometry``, which the feed or an item was given."""
+
+    def add_root_elements(self, handler: SimplerXMLGenerator) -> None:
+        super().add_root_elements(handler)
+        self._locate(handler, self.feed)
+
+    def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
+        super().add_item_elements(handler, item)
+        self._locate(handler, item)
+
+    def _locate(self, handler: SimplerXMLGenerator, of: Mapping[str, Any]) -> None:
+        if (said := of.get("geometry")) is not None:
+            self.add_extension(handler, Geometry.measured(said))
+
+
+class GeoRSSFeed(_Located, Rss201rev2Feed):
     """RSS 2.0 that writes ``geometry``, which the feed or an item was given, as GeoRSS."""
 
     def rss_attributes(self) -> dict[str, Any]:
         return {**super().rss_attributes(), "xmlns:georss": NAMESPACES["georss"]}
 
-    def add_root_elements(self, handler: SimplerXMLGenerator) -> None:
-        super().add_root_elements(handler)
-        _add(handler, self.feed)
 
-    def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
-        super().add_item_elements(handler, item)
-        _add(handler, item)
-
-
-class GeoAtom1Feed(Atom1Feed):
+class GeoAtom1Feed(_Located, Atom1Feed):
     """Atom 1.0 that writes ``geometry``, which the feed or an item was given, as GeoRSS."""
 
     def root_attributes(self) -> dict[str, Any]:
         return {**super().root_attributes(), "xmlns:georss": NAMESPACES["georss"]}
 
-    def add_root_elements(self, handler: SimplerXMLGenerator) -> None:
-        super().add_root_elements(handler)
-        _add(handler, self.feed)
 
-    def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
-        super().add_item_elements(handler, item)
-        _add(handler, item)
-
-
-class W3CGeoFeed(Rss201rev2Feed):
+class W3CGeoFeed(_Located, Rss201rev2Feed):
     """RSS 2.0 that writes ``geometry``, a point, in the words of the W3C: ``geo:lat``, ``geo:long``."""
 
     def rss_attributes(self) -> dict[str, Any]:
         return {**super().rss_attributes(), "xmlns:geo": NAMESPACES["geo"]}
-
-    def add_root_elements(self, handler: SimplerXMLGenerator) -> None:
-        super().add_root_elements(handler)
-        self._add_point(handler, self.feed)
-
-    def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
-        super().add_item_elements(handler, item)
-        self._add_point(handler, item)
 
     def add_extension(self, handler: SimplerXMLGenerator, extension: Any) -> None:
         if isinstance(extension, Geometry):
             extension.add_as_w3c(handler, compatible=self.django_compatible)
         else:
             super().add_extension(handler, extension)
-
-    def _add_point(self, handler: SimplerXMLGenerator, of: Mapping[str, Any]) -> None:
-        if (said := of.get("geometry")) is not None:
-            Geometry.measured(said).add_as_w3c(handler, compatible=self.django_compatible)
-
-
-def _add(handler: SimplerXMLGenerator, of: Mapping[str, Any]) -> None:
-    if (said := of.get("geometry")) is not None:
-        Geometry.measured(said).add_to_rss(handler)

@@ -12,13 +12,15 @@ from flask import Request, render_template
 from jinja2 import Template, TemplateNotFound
 
 from ..site import current_flask
+from .atom import Atom1Feed
 from .counts import counted, is_counted
 from .extensions import Extension, all_of
-from .generators import Atom1Feed, Rss201rev2Feed, SyndicationFeed
 from .hooks import Constant, Hook, bind, is_of
 from .place import Place
+from .rss import Rss201rev2Feed
+from .syndication import SyndicationFeed
 from .threads import MentionCount
-from .values import Author, Enclosure, iri_to_uri, moment, uri_of_path
+from .values import Author, Enclosure, as_text, iri_to_uri, moment, uri_of_path
 from .vocabularies import ITEM_HOOKS
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ class ItemHooks:
                 ]
             if more is not None:
                 made.update(more(item))
-                made["ttl"] = _text(made["ttl"])  # the one of them that no hook says
+                made["ttl"] = as_text(made["ttl"])  # the one of them that no hook says
             return made
 
         return make
@@ -174,7 +176,7 @@ class ItemHooks:
             id_of = at_of if guid is None else guid(item)
             name_of = email_of = address_of = None
             if name is not None and (name_of := name(item)) is not None:
-                email_of = _text(email(item)) if email is not None else None
+                email_of = as_text(email(item)) if email is not None else None
                 address_of = uri(address(item)) if address is not None else None
             published = pubdate(item) if pubdate is not None else None
             if published.__class__ is not datetime or published.tzinfo is None:
@@ -184,20 +186,20 @@ class ItemHooks:
                 updated = clean(updated, zone) if updated else None
             said = comments(item) if comments is not None else None
             return (
-                title_of if title_of.__class__ is str else _text(title_of),
+                title_of if title_of.__class__ is str else as_text(title_of),
                 link_of,
-                description_of if description_of.__class__ is str else _text(description_of),
-                name_of if name_of.__class__ is str else _text(name_of),
+                description_of if description_of.__class__ is str else as_text(description_of),
+                name_of if name_of.__class__ is str else as_text(name_of),
                 email_of,
                 address_of,
                 published,
                 updated,
                 absolute(said) if said is not None else None,
-                id_of if id_of.__class__ is str else _text(id_of),
+                id_of if id_of.__class__ is str else as_text(id_of),
                 permalink(item) if permalink is not None else None,
                 (enclosures(item) or ()) if enclosures is not None else (),
                 (categories(item) or ()) if categories is not None else (),
-                _text(rights(item)) if rights is not None else None,
+                as_text(rights(item)) if rights is not None else None,
             )
 
         return values
@@ -232,13 +234,17 @@ class ItemHooks:
         join, _ = self._addresses()
         own = self._bound("item_enclosures")
         if own is not None and not is_of(self._view, "item_enclosures"):
-            return own if self._compatible else lambda item: [_joined(each, join) for each in own(item) or ()]
+            return (
+                own
+                if self._compatible
+                else lambda item: [_joined(each, join) for each in _enclosures(own(item))]
+            )
         names = ("item_enclosure_url", "item_enclosure_length", "item_enclosure_mime_type")
         url, length, mime_type = map(self._bound, names)
         if url is None:
             return None
 
-        text = str if self._compatible else _text  # what is not known is "None" in Django
+        text = str if self._compatible else as_text  # what is not known is "None" in Django
         if isinstance(length, Constant | None) and isinstance(mime_type, Constant | None):
             size = text(length.value if length is not None else None)
             kind = text(mime_type.value if mime_type is not None else None)
@@ -318,8 +324,8 @@ class ItemHooks:
         self._title, self._description = draw_title, draw_description
 
 
-def _text(value: Any) -> str | None:
-    return str(value) if value is not None else None
+def _enclosures(said: Any) -> Iterable[Enclosure]:
+    return [said] if isinstance(said, Enclosure) else said or ()
 
 
 def _joined(enclosure: Enclosure, join: Callable[[Any], str]) -> Enclosure:

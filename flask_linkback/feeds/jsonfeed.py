@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import mimetypes
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ..errors import UnserializableContentError
 from ..protocols.html import text_of
-from .generators import FLUSH_EVERY, SyndicationFeed
-from .values import Author, Enclosure, atom_date
+from .extensions import Extension
+from .syndication import FLUSH_EVERY, SyndicationFeed, ours
+from .values import Author, Enclosure, atom_date, media_type_of
 
 __all__ = ["JSONFeed"]
 
@@ -48,15 +48,15 @@ class JSONFeed(SyndicationFeed):
             "home_page_url": feed["link"],
             "feed_url": feed["feed_url"],
             "description": feed["description"] or None,
-            "next_url": next((href for rel, href in feed["links"] if rel == "next"), None),
-            "icon": feed["icon"],
-            "favicon": feed["favicon"],
+            "next_url": next((href for rel, href in self.relations() if rel == "next"), None),
+            "icon": self.picture("icon"),
+            "favicon": self.picture("favicon"),
             "authors": _authors(feed),
             "language": feed["language"],
-            "hubs": [{"type": "WebSub", "url": hub} for hub in feed["hubs"]] or None,
+            "hubs": [{"type": "WebSub", "url": hub} for hub in self.own("hubs", str)] or None,
         }
         values.update((name, value) for name, value in said.items() if value is not None)
-        for extension in feed["extensions"]:
+        for extension in self.own("extensions", Extension):
             extension.add_to_json(values)
 
     def add_item_values(self, values: dict[str, Any], item: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ class JSONFeed(SyndicationFeed):
             "attachments": [_attachment(each) for each in item["enclosures"]] or None,
         }
         values.update((name, value) for name, value in said.items() if value is not None)
-        for extension in item.get("extensions", ()):
+        for extension in ours(item.get("extensions"), Extension):
             extension.add_to_json(values)
         description = item["description"] or ""
         if not {"content_html", "content_text"} & values.keys():
@@ -131,7 +131,7 @@ def _authors(of: Mapping[str, Any]) -> Any:
     authors: list[Author] = []
     if of["author_name"] is not None:
         authors.append(Author(name=of["author_name"], url=of["author_link"]))
-    authors += of.get("authors", ())
+    authors += ours(of.get("authors"), Author)
     return [_author(each) for each in authors] or None
 
 
@@ -142,9 +142,7 @@ def _author(author: Author) -> Mapping[str, str]:
 
 def _attachment(enclosure: Enclosure) -> dict[str, Any]:
     """An enclosure: its type must be there, its size is a number."""
-    known = enclosure.mime_type if enclosure.mime_type not in (None, "", "None") else None
-    type_ = known or mimetypes.guess_type(enclosure.url)[0] or "application/octet-stream"
-    attachment = {"url": enclosure.url, "mime_type": str(type_)}
+    attachment = {"url": enclosure.url, "mime_type": media_type_of(enclosure)}
     length = str(enclosure.length)
     # 0 means that nobody knows, in RSS
     return {**attachment, "size_in_bytes": int(length)} if _is_size(length) else attachment

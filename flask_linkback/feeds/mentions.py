@@ -16,7 +16,7 @@ from ..linkbacks.showing import mention_page
 from ..linkbacks.shown import Shown
 from ..protocols.microformats import MentionType
 from ..site import current_site
-from .generators import Atom1Feed
+from .atom import Atom1Feed
 from .view import Feed
 
 __all__ = ["MentionFeed"]

@@ -13,8 +13,8 @@ from flask import Request, abort
 
 from ..errors import ImproperlyConfigured
 from ..site import Site, current_flask, find_site
-from .generators import SyndicationFeed
 from .hooks import look_up
+from .syndication import SyndicationFeed
 from .values import add_domain, iri_to_uri, is_plain, tidy
 
 if TYPE_CHECKING:

@@ -126,14 +126,23 @@ def seconds_of(duration: Any) -> float | None:
     return seconds
 
 
-class _ITunes(Elements):
-    prefixes: ClassVar[Prefixes] = {"rss": ("itunes",), "atom": ("itunes",)}
-    known: ClassVar[Mapping[str, Write]]
+class _Vocabulary(Elements):
+    """Elements of what a dict says, in the order of the names that are known."""
+
+    known: ClassVar[Mapping[str, Any]]
 
     @classmethod
     def of(cls, said: Any, hook: str, absolute: Absolute) -> Self:
-        values = named(said, hook, cls.known)
-        return cls(list(cls._written(values, hook, absolute)))
+        return cls(list(cls._written(named(said, hook, cls.known), hook, absolute)))
+
+    @classmethod
+    def _written(cls, values: Mapping[str, Any], hook: str, absolute: Absolute) -> Iterator[Element]:
+        raise NotImplementedError
+
+
+class _ITunes(_Vocabulary):
+    prefixes: ClassVar[Prefixes] = {"rss": ("itunes",), "atom": ("itunes",)}
+    known: ClassVar[Mapping[str, Write]]
 
     @classmethod
     def _written(cls, values: Mapping[str, Any], hook: str, absolute: Absolute) -> Iterator[Element]:
@@ -281,14 +290,9 @@ _VALUE: Final = _Word(
 )
 
 
-class _Podcast(Elements):
+class _Podcast(_Vocabulary):
     prefixes: ClassVar[Prefixes] = {"rss": ("podcast",), "atom": ("podcast",)}
     known: ClassVar[Mapping[str, _Word]]
-
-    @classmethod
-    def of(cls, said: Any, hook: str, absolute: Absolute) -> Self:
-        values = named(said, hook, cls.known)
-        return cls(list(cls._written(values, hook, absolute)))
 
     @classmethod
     def _written(cls, values: Mapping[str, Any], hook: str, absolute: Absolute) -> Iterator[Element]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import functools
 import html
 import mimetypes
 import re
@@ -218,6 +219,26 @@ def id_of_link(link: str | None, date: date | None, *, within: str) -> str:
     if date is not None and link and parts.hostname and not (parts.query or parts.params):
         return get_tag_uri(link, date)
     return as_uri(link or "", within=within)
+
+
+def as_text(value: Any) -> str | None:
+    """Return a value as text, but for None."""
+    return str(value) if value is not None else None
+
+
+_is_media_type: Final = re.compile(r"[\w!#$&^.+\-]+/[\w!#$&^.+\-]+\s*(?:;.*)?\Z", re.ASCII).match
+
+
+@functools.lru_cache(maxsize=256)  # most files of a feed are of one kind
+def media_type(text: str) -> str | None:
+    """Return a media type, if it is one (RFC 6838, section 4.2)."""
+    return text if _is_media_type(text) else None
+
+
+def media_type_of(enclosure: Enclosure) -> str:
+    """Return the media type of a file: the one that it has, or one guessed by its name."""
+    known = media_type(str(enclosure.mime_type))
+    return known or mimetypes.guess_type(enclosure.url)[0] or "application/octet-stream"
 
 
 # --- things ------------------------------------------------------------------------------------------

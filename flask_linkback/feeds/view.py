@@ -16,12 +16,12 @@ from ..errors import FeedDoesNotExist, ImproperlyConfigured
 from . import generators
 from .answering import Answer, calling_items
 from .checking import check_class
-from .extensions import all_of
-from .generators import SyndicationFeed
+from .extensions import Extension, all_of
 from .hooks import bind, is_of, look_up
 from .items import ItemHooks, absolute_authors
 from .paging import ARCHIVE, PAGE, part_of
 from .place import FORMAT, Place, find_place
+from .syndication import SyndicationFeed, ours
 from .values import Enclosure, Tombstone, iri_to_uri, moment
 from .vocabularies import FEED_HOOKS
 
@@ -171,7 +171,7 @@ class Feed(View):
         feed = self._begin(obj, place)
         items = self._part(feed, obj, place)
         hooks = ItemHooks(self, obj, request, place)
-        feed.feed["prefixes"] = hooks.prefixes()
+        feed.prefixes = hooks.prefixes()
         made = hooks.made(items, stream=False)
         if type(feed).add_item is SyndicationFeed.add_item:
             feed.items = list(made)
@@ -188,7 +188,7 @@ class Feed(View):
         feed = self._begin(obj, place)
         items = self._part(feed, obj, place)
         hooks = ItemHooks(self, obj, request, place)
-        feed.feed["prefixes"] = hooks.prefixes()
+        feed.prefixes = hooks.prefixes()
         if hooks.are_written_at_once(feed):
             written = feed.encoded(map(hooks.as_xml(feed), items))
             feed.written = written if self.stream else list(written)
@@ -213,8 +213,8 @@ class Feed(View):
                 f"{type(self).__name__}.items must be a list or another iterable, not {type(items).__name__}."
             )
         part = part_of(self, items, place.arguments, place.address, place.timezone)
-        feed.feed["links"] += tuple(part.links)
-        feed.feed["extensions"] += tuple(part.extensions)
+        feed.feed["links"] = [*ours(feed.feed["links"], tuple), *part.links]
+        feed.feed["extensions"] = [*ours(feed.feed["extensions"], Extension), *part.extensions]
         return part.items
 
     def _begin(self, obj: Any, place: Place) -> SyndicationFeed:
@@ -234,8 +234,8 @@ class Feed(View):
                 place.uri(said) if (said := say(name)) is not None else None for name in ("icon", "favicon")
             )
             more["deleted_items"] = self._tombstones(say("deleted_items"), place)
-            more["hubs"] = say("hubs") or ()
-            more["links"] = say("links") or ()
+            more["hubs"] = list(say("hubs") or ())
+            more["links"] = [(rel, place.uri(href)) for rel, href in say("links") or ()]
             more["extensions"] = [
                 extension.of(said, name, place.uri)
                 for name, extension in FEED_HOOKS.items()
@@ -256,8 +256,7 @@ class Feed(View):
             feed_guid=say("feed_guid"),
             ttl=say("ttl"),
             stylesheets=say("stylesheets"),
-            **more,
-            **self.feed_extra_kwargs(obj),
+            **more | dict(self.feed_extra_kwargs(obj)),
         )
         feed.django_compatible = feed.django_compatible or self.django_compatible
         feed.strict = feed.strict or self.strict

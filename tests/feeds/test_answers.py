@@ -15,8 +15,9 @@ from lxml import etree
 from sqlalchemy.exc import NoResultFound
 from werkzeug.exceptions import NotFound
 
-from flask_linkback import Feed, FeedDoesNotExist, generators
-from flask_linkback.feeds.generators import Atom1Feed, Rss201rev2Feed, RssUserland091Feed
+from flask_linkback import Feed, FeedDoesNotExist
+from flask_linkback.feeds import Category, Enclosure
+from flask_linkback.feeds.generators import Atom1Feed, JSONFeed, Rss201rev2Feed, RssUserland091Feed
 from tests.apps import Blog
 
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -362,7 +363,7 @@ def test_items_written_at_once_are_those_of_the_generator(posts: type[Posts], ve
     class Rich(posts):  # type: ignore[misc,valid-type]
         feed_type = version
         item_author_name, item_author_email, item_author_link = "Ann", "ann@example.com", "/ann"
-        item_categories = ("a&b", generators.Category("c", "https://c.example/", "C"), 3)
+        item_categories = ("a&b", Category("c", "https://c.example/", "C"), 3)
         item_comments, item_copyright, item_guid_is_permalink = "/comments", "©", True
         item_enclosure_url, item_enclosure_length, item_enclosure_mime_type = "/é.mp3", 3, "audio/mpeg"
         item_updateddate = NOON
@@ -381,6 +382,41 @@ def test_items_written_at_once_are_those_of_the_generator(posts: type[Posts], ve
     calls = client_of(("/feed", type("Rich", (Rich,), {"feed_type": own}))).get("/feed").data
     assert at_once == dicts == calls
     assert len(titles(at_once)) == 8
+
+
+OURS = ("authors", "hubs", "links", "extensions", "updated", "icon", "favicon", "deleted_items", "prefixes")
+
+
+@pytest.mark.parametrize("value", ["text", 3, ["a", "b"], {"a": "b"}, None])
+@pytest.mark.parametrize("version", [Rss201rev2Feed, Atom1Feed, JSONFeed])
+def test_an_application_may_give_its_generator_what_has_a_name_of_ours(
+    posts: type[Posts], version: Any, value: Any
+) -> None:
+    """As a class of Django does that knows nothing of ours: what is of another kind is its own."""
+    kept = {name: value for name in OURS if not (name in ("icon", "favicon", "hubs") and value)}
+    posts.feed_type = version
+    plain = client_of(("/feed", posts)).get("/feed").data
+    posts.feed_extra_kwargs = lambda self, obj: kept  # type: ignore[method-assign]
+    posts.item_extra_kwargs = lambda self, item: dict.fromkeys(OURS, value)  # type: ignore[method-assign]
+    assert client_of(("/feed", posts)).get("/feed").data == plain
+
+
+def test_django_writes_nothing_of_ours(posts: type[Posts]) -> None:
+    for posts.feed_type in (Rss201rev2Feed, Atom1Feed):
+        posts.django_compatible = True
+        plain = client_of(("/feed", posts)).get("/feed").data
+        given = {"icon": "/i", "favicon": "/f", "hubs": ["https://h.example/"], "links": [("a", "/b")]}
+        compatible = type("Same", (posts,), {"feed_extra_kwargs": lambda self, obj, given=given: given})
+        assert client_of(("/feed", compatible)).get("/feed").data == plain
+
+
+def test_links_and_one_enclosure(posts: type[Posts]) -> None:
+    posts.links = [("license", "/licence")]  # type: ignore[attr-defined]
+    posts.item_enclosures = lambda self, item: Enclosure("/a.mp3", "3", "audio/mpeg")  # type: ignore[method-assign]
+    document = client_of(("/feed", posts)).get("/feed").data
+    assert links(document)["license"] == "http://localhost/licence"
+    (first, _) = etree.fromstring(document).iter("enclosure")
+    assert first.get("url") == "http://localhost/a.mp3"
 
 
 # --- formats -----------------------------------------------------------------------------------------
