@@ -632,15 +632,30 @@ class Subscription(Base):
     """SHA-256 of topic and hub."""
     topic_url: Mapped[str]
     topic_key: Mapped[str] = mapped_column(sa.String(64))
+    page_url: Mapped[str]
+    """What was asked for: where the topic and its hub are looked for again at each renewal."""
     hub_url: Mapped[str | None]
+    hub_given: Mapped[bool] = mapped_column(default=False)
+    """The hub was named by the caller, and is not looked for."""
     state: Mapped[SubscriptionState] = _enum(SubscriptionState)
+    wanted_lease_seconds: Mapped[int | None]
+    """What to ask the hub for; None is the setting."""
     lease_seconds: Mapped[int | None]
+    """What the hub gave."""
     lease_expires_at: Mapped[datetime | None]
+    secret: Mapped[Secret | None]
+    """What the caller wants content to be signed with; without it each request has a secret of its own."""
     credentials: Mapped[Secret | None]
     params: Mapped[dict[str, Any] | None]
     headers: Mapped[dict[str, Any] | None]
     silent: Mapped[bool] = mapped_column(default=False)
     """Polling found what the hub should have delivered."""
+    missed: Mapped[int] = mapped_column(default=0)
+    """How many entries polling found first since the hub delivered anything."""
+    seen: Mapped[list[Any] | None]
+    """Short digests of the entries that are known, the newest last."""
+    etag: Mapped[str | None]
+    last_modified: Mapped[str | None]
     created_at: Mapped[datetime]
     verified_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
@@ -662,8 +677,12 @@ class SubscriptionRequest(Base):
     token: Mapped[str] = mapped_column(sa.String(64))
     """The unguessable part of the callback."""
     mode: Mapped[str] = mapped_column(sa.String(16))
+    topic_url: Mapped[str | None]
+    """What the hub was asked for; None until it is asked."""
+    hub_url: Mapped[str | None]
     secret: Mapped[Secret | None]
     lease_seconds: Mapped[int | None]
+    """What the hub gave."""
     requested_at: Mapped[datetime]
     verified_at: Mapped[datetime | None]
     ends_at: Mapped[datetime | None]

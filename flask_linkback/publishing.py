@@ -15,19 +15,19 @@ from sqlalchemy.orm import Session
 
 from .changes import BulkStatement, Change, Kind, Watch, Watches, note_call
 from .errors import AddressRefused, FetchError, UnknownTarget
-from .fetch import Response
 from .linkbacks.directories import owe_pings
 from .linkbacks.moving import move_mentions, release_mentions
 from .linkbacks.pages import Absences
 from .linkbacks.sending import owe_links, owe_move
 from .linkbacks.targets import key_of, read
-from .linkbacks.text import storable
 from .models import Job, Page, PageState, digest, without_fragment
 from .outbox import jobs
 from .outbox.jobs import AttemptMade, Claim, Outcome
+from .outbox.replies import attempt_of, is_success
 from .outbox.writers import Writers
 from .protocols.html import MAX_TITLE_CHARACTERS, outgoing_links
 from .protocols.summary import MAX_EXCERPT_CHARACTERS, summarise
+from .protocols.text import storable
 from .site import Site, current_site
 
 __all__ = [
@@ -264,11 +264,11 @@ def expand(site: Site, claim: Claim) -> Outcome:
         try:
             response = site.fetch.get(url, max_body=site.settings.fetch.max_html_bytes)
         except FetchError as error:
-            attempt = _attempt(site, url, started_at, error=error)
+            attempt = attempt_of(site, url, started_at, error)
             end = jobs.dead if isinstance(error, AddressRefused) else jobs.again
             return end(f"{error.kind}: {error}", attempt=attempt)
-        attempt = _attempt(site, url, started_at, response=response)
-        if not 200 <= response.status < 300:
+        attempt = attempt_of(site, url, started_at, response)
+        if not is_success(response):
             return jobs.again(f"The page answers {response.status}.", attempt=attempt)
         targets = [storable(link, _LONGEST_URL) for link in outgoing_links(response.body, response.url)]
         said = _said(response.body, targets)
@@ -311,30 +311,6 @@ def _owe_targets(site: Site, claim: Claim, targets: Iterable[str], said: Mapping
     )
     session.commit()
     return True
-
-
-def _attempt(
-    site: Site,
-    url: str,
-    started_at: datetime,
-    *,
-    response: Response | None = None,
-    error: FetchError | None = None,
-) -> AttemptMade:
-    status = response.status if response is not None else None
-    if error is not None:
-        outcome = error.kind
-    else:
-        outcome = "done" if status is None or 200 <= status < 300 else f"http_{status}"
-    return AttemptMade(
-        started_at=started_at,
-        seconds=(site.now() - started_at).total_seconds(),
-        outcome=outcome,
-        url=url,
-        address=response.address if response is not None else None,
-        status_code=status,
-        reason=str(error or ""),
-    )
 
 
 def _targets_since(session: Session, url: str, job_id: int) -> list[str]:

@@ -305,6 +305,7 @@ def subscription(key: str = "k", secret: str | None = "hunter2") -> Subscription
     return Subscription(
         key=key,
         topic_url="https://a.example/feed",
+        page_url="https://a.example/",
         topic_key="k",
         state=SubscriptionState.discovering,
         created_at=NOW,

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from ..errors import AddressRefused, FetchError, TooSlow
 from ..fetch import Response
 from ..models import LinkState
-from ..outbox.retry import SLOW_STATUSES, parse_retry_after
+from ..outbox.replies import may_pass, retry_after
+from ..outbox.retry import SLOW_STATUSES
 from ..site import Site
 
-__all__ = ["Answer", "bad_status", "is_success", "may_pass", "not_fetched", "retry_after"]
-
-_TRY_AGAIN_STATUSES: Final = frozenset((408, 425, 429))
+__all__ = ["Answer", "bad_status", "not_fetched"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,20 +35,6 @@ class Answer:
     retry_after: float | None = None
     overloaded: bool = False
     address: str | None = None
-
-
-def is_success(response: Response) -> bool:
-    return 200 <= response.status < 300
-
-
-def may_pass(response: Response) -> bool:
-    """Is this a failure that another try may not see? 4xx is final, but for those that say "later".
-
-    A redirect of a POST is none that anybody follows: by 301 and 302 it would become a GET (RFC 9110,
-    section 15.4), by the others we would send to an address that the target did not name. The next try
-    asks the target again where to send.
-    """
-    return not 400 <= response.status < 500 or response.status in _TRY_AGAIN_STATUSES
 
 
 def not_fetched(error: FetchError) -> Answer:
@@ -77,7 +61,3 @@ def bad_status(site: Site, response: Response, reason: str, *, failure: str = ""
         overloaded=response.status in SLOW_STATUSES,
         address=response.address,
     )
-
-
-def retry_after(site: Site, response: Response) -> float | None:
-    return parse_retry_after(response.headers.get("Retry-After"), site.now())

@@ -19,12 +19,12 @@ from ..fetch import Response
 from ..models import Avatar, Mention, MentionState, MentionStatus, digest, host_of
 from ..outbox import jobs
 from ..outbox.jobs import AttemptMade, Claim, Outcome
+from ..outbox.replies import is_success, may_pass, retry_after
 from ..outbox.retry import SLOW_STATUSES
 from ..outbox.writers import Writers
 from ..protocols import images
 from ..protocols.images import Image
 from ..site import Site
-from .answers import is_success, may_pass, retry_after
 from .limits import fetch_slot, put_off
 from .shown import Photos
 

@@ -10,8 +10,8 @@ from ..fetch import check_url, public_address
 from ..models import Mention
 from ..protocols.html import MAX_TITLE_CHARACTERS, Found
 from ..protocols.microformats import Content, MentionType
+from ..protocols.text import storable
 from ..site import Site
-from .text import storable
 
 __all__ = ["describe", "public_url"]
 

@@ -16,13 +16,13 @@ from ..errors import AddressRefused, FetchError, TooSlow
 from ..models import DirectoryPing, Job, JobState, digest, host_of, without_fragment
 from ..outbox import jobs
 from ..outbox.jobs import AttemptMade, Claim, Outcome
+from ..outbox.replies import is_success, may_pass, retry_after
 from ..outbox.retry import SLOW_STATUSES
 from ..outbox.writers import Writers
 from ..protocols import weblogupdates, xmlrpc
+from ..protocols.text import storable
 from ..protocols.xml import Malformed
 from ..site import Site
-from .answers import is_success, may_pass, retry_after
-from .text import storable
 
 __all__ = ["PING", "give_up", "owe_pings", "ping", "ping_key"]
 

@@ -13,13 +13,14 @@ from werkzeug.http import parse_options_header
 
 from ..fetch import Response
 from ..models import LinkState, Page, digest, without_fragment
+from ..outbox.replies import is_success, retry_after
 from ..outbox.retry import SLOW_STATUSES
 from ..protocols import pingback, trackback, webmention, xml, xmlrpc
 from ..protocols.discovery import Protocol
 from ..protocols.html import HTML_TYPES, text_of
 from ..protocols.pingback import FaultCode
 from ..site import Site
-from .answers import Answer, bad_status, is_success, retry_after
+from .answers import Answer, bad_status
 from .vouching import find_vouch
 
 __all__ = ["EXCHANGES", "KEPT_CHARACTERS", "Notice"]

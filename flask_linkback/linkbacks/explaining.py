@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from ..errors import FetchError
 from ..models import host_of
+from ..outbox.replies import is_success
 from ..protocols.discovery import Finding, Offer
 from ..site import Site
-from .answers import is_success
 from .offers import look_at
 
 __all__ = ["Step", "explain"]

@@ -21,13 +21,14 @@ from ..errors import FetchError
 from ..models import Job, Link, LinkState, digest, host_of, without_fragment
 from ..outbox import jobs
 from ..outbox.jobs import AttemptMade, Claim, Outcome
+from ..outbox.replies import is_success
 from ..outbox.writers import Writers
 from ..protocols.discovery import Finding, Offer
+from ..protocols.text import storable
 from ..site import Site
-from .answers import Answer, bad_status, is_success, not_fetched
+from .answers import Answer, bad_status, not_fetched
 from .exchanges import EXCHANGES, KEPT_CHARACTERS, Notice
 from .offers import look_at
-from .text import storable
 
 __all__ = ["SEND", "give_up", "owe_links", "owe_move", "send"]
 

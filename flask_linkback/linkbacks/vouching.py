@@ -20,12 +20,12 @@ from ..fetch import Response
 from ..models import Link, Mention, MentionState, MentionStatus, digest, host_of, without_fragment
 from ..outbox import jobs
 from ..outbox.jobs import AttemptMade, Claim, Outcome
+from ..outbox.replies import is_success, may_pass, retry_after
 from ..outbox.retry import SLOW_STATUSES
 from ..outbox.writers import Writers
 from ..protocols.html import HTML_TYPES, LinkScan
 from ..site import Site
 from . import blocks
-from .answers import is_success, may_pass, retry_after
 from .limits import Slot, fetch_slot, put_off
 from .moderation import CHECK_VOUCH, Announcement, announce, is_known_host, record, waiting
 

@@ -23,13 +23,13 @@ from ..fetch import Response, check_url
 from ..models import Weblog, digest
 from ..outbox import jobs
 from ..outbox.jobs import AttemptMade, Claim, Outcome
+from ..outbox.replies import may_pass, retry_after
 from ..outbox.retry import SLOW_STATUSES
 from ..outbox.writers import Writers
 from ..protocols.html import HTML_TYPES
 from ..protocols.weblogupdates import Listed, Ping
 from ..site import Site
 from . import blocks
-from .answers import may_pass, retry_after
 from .contents import public_url
 from .limits import CallRates, caller_key, fetch_slot, put_off, seconds_to_hold
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["is_address", "line", "paragraphs", "plain"]
+__all__ = ["is_address", "line", "paragraphs", "plain", "storable"]
 
 # How many characters are looked at for each one that is wanted: much of a text may be white space
 _SPARE: Final = 8
@@ -35,6 +35,8 @@ _LOOKS_EMPTY: Final = dict.fromkeys(map(ord, "\u2800\u3164\uffa0"), " ")
 _ADDRESS = re.compile(
     r"\s*(?:[a-z][a-z0-9+.-]*://|(?:about|blob|data|file|javascript|mailto|tel|vbscript):)", re.IGNORECASE
 )
+# PostgreSQL takes no U+0000, no database a lone surrogate; nobody wants the other control characters
+_NOT_STORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _SPACE = re.compile(r"\s+")
 _LINE_BREAK = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+")
 
@@ -46,6 +48,11 @@ def plain(text: str) -> str:
     """
     text = _TAGS.sub(r"\1", _UNWANTED.sub("", text.translate(_LOOKS_EMPTY)))
     return _MARKS.sub(r"\1", _SELECTORS.sub(r"\1", _JOINERS.sub("", text)))
+
+
+def storable(text: str, limit: int) -> str:
+    """Return the first characters of a text, without those that cannot or should not be stored."""
+    return _NOT_STORABLE.sub("", text[: 2 * limit])[:limit]
 
 
 def line(text: str, limit: int) -> str:
