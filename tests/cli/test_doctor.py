@@ -404,6 +404,7 @@ def keep_secret(blog: Blog) -> Blog:
             Subscription(
                 key=f"key-{count}",
                 topic_url="https://other.example/feed",
+                page_url="https://other.example/",
                 topic_key="",
                 state=SubscriptionState.active,
                 credentials=Secret("joe:secret"),
