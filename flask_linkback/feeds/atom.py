@@ -19,12 +19,11 @@ from .values import (
     get_tag_uri,
     id_of_link,
     iri_to_uri,
-    media_type,
     rfc3339_date,
     tidy,
 )
 from .writer import NAMESPACES, SimplerXMLGenerator, attribute, escape, markup
-from .xmlfeed import XMLFeed, is_email, octets, short_attribute, values_of
+from .xmlfeed import XMLFeed, categories_xml, is_email, octets, type_attribute, values_of
 
 __all__ = ["Atom1Feed"]
 
@@ -169,38 +168,35 @@ class Atom1Feed(XMLFeed):
         elif description is not None:
             summary = '<summary type="html"/>'
         for enclosure in enclosures:
-            more += _atom_enclosure(enclosure, compatible=compatible)
-        for category in categories:
-            if category.__class__ is str and category.isprintable():
-                more += f'<category term="{escape(category)}"/>'
-            else:
-                more += _atom_category(category)
+            more += _atom_enclosure(enclosure, compatible)
+        if categories:
+            more += categories_xml(categories, _atom_category)
         if item_copyright is not None:
             more += f"<rights>{escape(item_copyright)}</rights>" if item_copyright else "<rights/>"
-        if title and link and unique_id:
+        at = escape(link) if link else ""
+        about = at if unique_id is link else escape(unique_id)
+        if title and link and about:
             return (
-                f'<title>{escape(title)}</title><link href="{escape(link)}" rel="alternate"/>'
-                f"{dates}{author}<id>{escape(unique_id)}</id>{summary}{more}"
+                f'<title>{escape(title)}</title><link href="{at}" rel="alternate"/>'
+                f"{dates}{author}<id>{about}</id>{summary}{more}"
             )
         first = f"<title>{escape(title)}</title>" if title else "<title/>"
         if link is not None:
-            first += f'<link href="{escape(link)}" rel="alternate"/>'
+            first += f'<link href="{at}" rel="alternate"/>'
         first += f"{dates}{author}"
-        return (
-            f"{first}<id>{escape(unique_id)}</id>{summary}{more}"
-            if unique_id
-            else f"{first}<id/>{summary}{more}"
-        )
+        return f"{first}<id>{about}</id>{summary}{more}" if about else f"{first}<id/>{summary}{more}"
 
     def add_item_elements(self, handler: SimplerXMLGenerator, item: dict[str, Any]) -> None:
         """Write what is said of an entry."""
         handler.raw(self.item_xml(*values_of(item)))
         if self.django_compatible:
             return
-        for author in ours(item.get("authors"), Author):
-            handler.raw(_person(author.name, author.email, author.url))
-        for extension in ours(item.get("extensions"), Extension):
-            self.add_extension(handler, extension)
+        if authors := item.get("authors"):
+            for author in ours(authors, Author):
+                handler.raw(_person(author.name, author.email, author.url))
+        if extensions := item.get("extensions"):
+            for extension in ours(extensions, Extension):
+                self.add_extension(handler, extension)
 
 
 # --- parts -------------------------------------------------------------------------------------------
@@ -214,13 +210,16 @@ def _atom_category(category: str | Category) -> str:
     return f"<category {inner}/>"
 
 
-def _atom_enclosure(enclosure: Enclosure, *, compatible: bool) -> str:
+def _atom_enclosure(enclosure: Enclosure, compatible: bool) -> str:
     length, mime_type = enclosure.length, enclosure.mime_type
     if not compatible:
-        length, mime_type = octets(length), media_type(str(mime_type))
-    size = f' length="{short_attribute(length)}"' if length is not None else ""
-    kind = f' type="{short_attribute(mime_type)}"' if mime_type is not None else ""
-    return f'<link href="{escape(enclosure.url)}"{size} rel="enclosure"{kind}/>'
+        size = f' length="{known}"' if (known := octets(length)) is not None else ""
+        kind = type_attribute(mime_type)
+        of_kind = f' type="{kind}"' if kind else ""
+    else:
+        size = f' length="{attribute(length)}"' if length is not None else ""
+        of_kind = f' type="{attribute(mime_type)}"' if mime_type is not None else ""
+    return f'<link href="{escape(enclosure.url)}"{size} rel="enclosure"{of_kind}/>'
 
 
 def _is_web_address(unique_id: str) -> bool:

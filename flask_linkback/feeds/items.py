@@ -20,7 +20,7 @@ from .place import Place
 from .rss import Rss201rev2Feed
 from .syndication import SyndicationFeed
 from .threads import MentionCount
-from .values import Author, Enclosure, as_text, iri_to_uri, moment, uri_of_path
+from .values import Author, Enclosure, as_text, enclosure_at, iri_to_uri, is_plain, moment, uri_of_path
 from .vocabularies import ITEM_HOOKS
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ class ItemHooks:
         )
 
     def as_xml(self, feed: Rss201rev2Feed | Atom1Feed) -> Callable[[Any], str]:
-        """Return what writes an item at once, and tells ``feed`` the newest date so far."""
-        values, (begin, end) = self._values(), feed.item_tags()
+        """Return what writes at once what is said of an item, and tells ``feed`` the newest date so far."""
+        values = self._values()
         write: Callable[..., str] = feed.item_xml
         newest: datetime | None = None
 
@@ -148,7 +148,7 @@ class ItemHooks:
                 newest = feed.newest = published
             if (updated := several[7]) is not None and (newest is None or updated > newest):
                 newest = feed.newest = updated
-            return f"{begin}{write(*several, None)}{end}"
+            return write(*several, None)
 
         return make
 
@@ -169,7 +169,7 @@ class ItemHooks:
             title_of = title(item) if title is not None else None
             description_of = description(item) if description is not None else None
             said = link(item) if link is not None else None
-            if origin and said.__class__ is str and said[:1] == "/" and said[1:2] != "/":
+            if origin and said.__class__ is str and said and said[0] == "/" and not said.startswith("//"):
                 at_of = link_of = f"{origin}{uri_of_path(said)}"
             else:
                 at_of, link_of = at(said)
@@ -245,12 +245,22 @@ class ItemHooks:
             return None
 
         text = str if self._compatible else as_text  # what is not known is "None" in Django
+        made = Enclosure if self._compatible else enclosure_at
+        at = str if self._compatible else self._place.uri
         if isinstance(length, Constant | None) and isinstance(mime_type, Constant | None):
             size = text(length.value if length is not None else None)
             kind = text(mime_type.value if mime_type is not None else None)
 
             def enclosures_of_a_kind(item: Any) -> Sequence[Enclosure]:
-                return (Enclosure(join(address), size, kind),) if (address := url(item)) else ()
+                if not (address := url(item)):
+                    return ()
+                if not (
+                    address.__class__ is str
+                    and address.startswith(("http://", "https://"))
+                    and is_plain(address)
+                ):
+                    address = at(address)
+                return (made(address, size, kind),)
 
             return enclosures_of_a_kind
 
@@ -259,7 +269,7 @@ class ItemHooks:
                 return ()
             size = text(length(item) if length is not None else None)
             kind = text(mime_type(item) if mime_type is not None else None)
-            return (Enclosure(join(address), size, kind),)
+            return (made(at(address), size, kind),)
 
         return enclosures
 

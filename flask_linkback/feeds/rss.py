@@ -11,7 +11,7 @@ from .extensions import Extension
 from .syndication import ours
 from .values import Author, Category, Enclosure, media_type_of, rfc2822_date, rss_date
 from .writer import NAMESPACES, SimplerXMLGenerator, attribute, escape, markup
-from .xmlfeed import XMLFeed, is_email, octets, short_attribute, values_of
+from .xmlfeed import XMLFeed, categories_xml, is_email, octets, type_attribute, values_of
 
 __all__ = ["Rss201rev2Feed", "RssFeed", "RssUserland091Feed"]
 
@@ -144,33 +144,29 @@ class Rss201rev2Feed(RssFeed):
             date_ = f"<pubDate>{rfc2822_date(pubdate) if compatible else rss_date(pubdate)}</pubDate>"
         if comments is not None:
             said = f"<comments>{escape(comments)}</comments>" if comments else "<comments/>"
+        at = escape(link) if link else ""
         if unique_id is not None:
             permalink = unique_id_is_permalink
-            if not (
-                compatible or permalink is False or unique_id[:7] == "http://" or unique_id[:8] == "https://"
-            ):
+            if not (compatible or permalink is False or unique_id.startswith(("http://", "https://"))):
                 permalink = False  # without the attribute it would be taken for the address of the item
+            about = ""
             if permalink is True or permalink is False:
-                guid = f'<guid isPermaLink="{"true" if permalink else "false"}">{escape(unique_id)}</guid>'
-            else:
-                guid = f"<guid>{escape(unique_id)}</guid>"
+                about = f' isPermaLink="{"true" if permalink else "false"}"'
+            guid = f"<guid{about}>{at if unique_id is link else escape(unique_id)}</guid>"
         if ttl is not None and compatible:
             more = f"<ttl>{escape(ttl)}</ttl>"
         if enclosures:
-            more += _rss_enclosure(enclosures, compatible=compatible)
-        for category in categories:
-            if category and category.__class__ is str:
-                more += f"<category>{escape(category)}</category>"
-            else:
-                more += _rss_category(category)
+            more += _rss_enclosure(enclosures, compatible)
+        if categories:
+            more += categories_xml(categories, _rss_category)
         if description and title and link:
             return (
-                f"<title>{title}</title><link>{escape(link)}</link>"
+                f"<title>{title}</title><link>{at}</link>"
                 f"<description>{markup(description) if self._cdata else escape(description)}</description>"
                 f"{author}{date_}{said}{guid}{more}"
             )
         first = f"<title>{title}</title>" if title else "<title/>"
-        first += f"<link>{escape(link)}</link>" if link else "<link/>"
+        first += f"<link>{at}</link>" if link else "<link/>"
         if description is not None:
             first += f"<description>{escape(description)}</description>" if description else "<description/>"
         return f"{first}{author}{date_}{said}{guid}{more}"
@@ -183,8 +179,9 @@ class Rss201rev2Feed(RssFeed):
         if (authors := item.get("authors")) and (known := ours(authors, Author)):
             email = item["author_email"]
             _add_rss_authors(handler, known, has_author=bool(email and is_email(email)))
-        for extension in ours(item.get("extensions"), Extension):
-            self.add_extension(handler, extension)
+        if extensions := item.get("extensions"):
+            for extension in ours(extensions, Extension):
+                self.add_extension(handler, extension)
 
 
 # --- parts -------------------------------------------------------------------------------------------
@@ -205,24 +202,23 @@ def _rss_category(category: str | Category) -> str:
     return f"<category{domain}>{escape(term)}</category>" if term else f"<category{domain}/>"
 
 
-def _rss_enclosure(enclosures: Iterable[Enclosure], *, compatible: bool) -> str:
-    several = list(enclosures)
-    if len(several) > 1:
-        raise ValueError(
-            "RSS feed items may only have one enclosure, see "
-            "http://www.rssboard.org/rss-profile#element-channel-item-enclosure"
-        )
-    if not several and not compatible:
-        return ""
+def _rss_enclosure(enclosures: Iterable[Enclosure], compatible: bool) -> str:
+    several = enclosures if enclosures.__class__ is tuple else tuple(enclosures)
+    if len(several) != 1:
+        if several:
+            raise ValueError(
+                "RSS feed items may only have one enclosure, see "
+                "http://www.rssboard.org/rss-profile#element-channel-item-enclosure"
+            )
+        if not compatible:
+            return ""
     enclosure = several[0]
-    length, mime_type = enclosure.length, enclosure.mime_type
-    if not compatible:  # all three are required: what is not known is 0, or guessed
-        length = octets(length) or "0"
-        mime_type = media_type_of(enclosure)
-    return (
-        f'<enclosure length="{short_attribute(length)}" type="{short_attribute(mime_type)}" '
-        f'url="{escape(enclosure.url)}"/>'
-    )
+    if compatible:
+        length, kind = attribute(enclosure.length), attribute(enclosure.mime_type)
+    else:  # all three are required: what is not known is 0, or guessed
+        length = octets(enclosure.length) or "0"
+        kind = type_attribute(enclosure.mime_type) or attribute(media_type_of(enclosure))
+    return f'<enclosure length="{length}" type="{kind}" url="{escape(enclosure.url)}"/>'
 
 
 @functools.lru_cache(maxsize=256)  # few people write a feed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import functools
 import html
 import mimetypes
 import re
@@ -31,6 +30,8 @@ __all__ = [
 # --- dates -------------------------------------------------------------------------------------------
 
 _TWO_DIGITS: Final = tuple(f"{number:02d}" for number in range(60))
+_MINUTES: Final = tuple(f"{hour}:{minute}:" for hour in _TWO_DIGITS[:24] for minute in _TWO_DIGITS)
+"""Each minute of a day."""
 _REMEMBERED: Final = 4096
 _days: dict[date, tuple[str, str]] = {}
 """A day as ``"Sat, 31 Jan 2026 "`` and as ``"2026-01-31T"``: items of a feed share their days."""
@@ -44,7 +45,7 @@ def rfc2822_date(date: date) -> str:
     day = at.date()
     name, _ = _days.get(day) or _day(day)
     offset, _ = _UTC if at.tzinfo is UTC else _offset(at.utcoffset())
-    return f"{name}{_TWO_DIGITS[at.hour]}:{_TWO_DIGITS[at.minute]}:{_TWO_DIGITS[at.second]} {offset}"
+    return f"{name}{_MINUTES[60 * at.hour + at.minute]}{_TWO_DIGITS[at.second]} {offset}"
 
 
 def rfc3339_date(date: date) -> str:
@@ -55,11 +56,15 @@ def rfc3339_date(date: date) -> str:
     day = at.date()
     _, name = _days.get(day) or _day(day)
     _, offset = _UTC if at.tzinfo is UTC else _offset(at.utcoffset())
-    return f"{name}{_TWO_DIGITS[at.hour]}:{_TWO_DIGITS[at.minute]}:{_TWO_DIGITS[at.second]}{offset}"
+    return f"{name}{_MINUTES[60 * at.hour + at.minute]}{_TWO_DIGITS[at.second]}{offset}"
 
 
 def rss_date(day: date) -> str:
     """Write a date as RSS must have it: with a time zone of hours and minutes, or none."""
+    if day.__class__ is datetime and day.tzinfo is UTC:  # nearly always, and in each item
+        date_ = day.date()
+        name, _ = _days.get(date_) or _day(date_)
+        return f"{name}{_MINUTES[60 * day.hour + day.minute]}{_TWO_DIGITS[day.second]} +0000"
     text = rfc2822_date(day)
     return text if len(text) == _RFC2822_LENGTH else rfc2822_date(aware(day).astimezone(UTC))
 
@@ -72,8 +77,10 @@ def atom_date(day: date) -> str:
 
     So it is where a zone is farther than any.
     """
-    if day.__class__ is datetime and day.tzinfo is UTC:
-        return rfc3339_date(day)
+    if day.__class__ is datetime and day.tzinfo is UTC and not day.microsecond:
+        date_ = day.date()
+        _, name = _days.get(date_) or _day(date_)
+        return f"{name}{_MINUTES[60 * day.hour + day.minute]}{_TWO_DIGITS[day.second]}+00:00"
     at = moment(day, UTC)
     text = rfc3339_date(at)
     return text if text[-6] in "+-" and text[-5:] <= _FARTHEST else at.astimezone(UTC).isoformat()
@@ -229,7 +236,6 @@ def as_text(value: Any) -> str | None:
 _is_media_type: Final = re.compile(r"[\w!#$&^.+\-]+/[\w!#$&^.+\-]+\s*(?:;.*)?\Z", re.ASCII).match
 
 
-@functools.lru_cache(maxsize=256)  # most files of a feed are of one kind
 def media_type(text: str) -> str | None:
     """Return a media type, if it is one (RFC 6838, section 4.2)."""
     return text if _is_media_type(text) else None
@@ -250,6 +256,16 @@ class Enclosure:
     def __init__(self, url: Any, length: Any, mime_type: Any) -> None:
         self.url: str = iri_to_uri(url)
         self.length, self.mime_type = length, mime_type
+
+
+def enclosure_at(uri: str, length: Any, mime_type: Any) -> Enclosure:
+    """Return an enclosure whose address was quoted already."""
+    made = _bare(Enclosure)
+    made.url, made.length, made.mime_type = uri, length, mime_type
+    return made
+
+
+_bare: Final = Enclosure.__new__
 
 
 class Stylesheet:

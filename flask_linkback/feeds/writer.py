@@ -37,10 +37,15 @@ NAMESPACES: Final[Mapping[str, str]] = {
 
 _CONTROLS: Final = bytes(code for code in range(32) if code not in (9, 10, 13))
 """What XML 1.0 has no place for (section 2.2), as bytes of UTF-8."""
-_has_controls: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]").search
+_CONTROL_CHARACTERS: Final = _CONTROLS.decode()
 _is_refused: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]").search
 _surrogates: Final = re.compile("[\ud800-\udfff]")
 _is_name: Final = re.compile(r"[A-Za-z_][\w.\-]*(?::[A-Za-z_][\w.\-]*)?\Z").match
+
+
+def _has_controls(text: str) -> bool:
+    # one look for each: Python finds a character in no time, and one of several in a long one
+    return any(map(text.__contains__, _CONTROL_CHARACTERS))
 
 
 def attribute(value: Any) -> str:
@@ -95,6 +100,8 @@ class SimplerXMLGenerator:
         self._known: set[str] = set()
         """Names that were found to be right, their prefixes declared."""
         self._declared: Mapping[str, str] = {"xml": "", "xmlns": ""}
+        self._last: tuple[str, Mapping[str, Any], str] = ("", {}, "")
+        """The last tag with attributes, all of them text: its name, its attributes, and how it is written."""
         self._outside: list[tuple[int, set[str], Mapping[str, str]]] = []
         """For elements that declare something, by their depth: what was known and declared before."""
 
@@ -122,6 +129,7 @@ class SimplerXMLGenerator:
         self.raw(f"</{name}>")
         if self._outside and self._outside[-1][0] == len(stack):
             _, self._known, self._declared = self._outside.pop()
+            self._last = ("", {}, "")
         if not stack:
             self.write_out()
 
@@ -175,7 +183,8 @@ class SimplerXMLGenerator:
             data = text.encode()
         except UnicodeEncodeError:
             data = _surrogates.sub("", text).encode()
-        data = data.translate(None, _CONTROLS)
+        if _has_controls(text):
+            data = data.translate(None, _CONTROLS)
         return data if self._is_utf8 else self._encode(data.decode())
 
     def write_out(self) -> None:
@@ -187,6 +196,8 @@ class SimplerXMLGenerator:
 
     def _tag(self, name: str, attrs: Mapping[str, Any]) -> tuple[str, Mapping[str, str]]:
         """What stands between ``<`` and ``>``, and what it declares; names are checked."""
+        if attrs == self._last[1] and name == self._last[0]:
+            return self._last[2], {}  # one item begins as the other
         declared: Mapping[str, str] = {}
         if name not in self._known or not self._known.issuperset(attrs):
             attrs, declared = self._checked(name, attrs)
@@ -194,7 +205,10 @@ class SimplerXMLGenerator:
             return name, declared
         several = sorted(attrs.items()) if len(attrs) > 1 else attrs.items()
         written = [f' {key}="{attribute(value)}"' for key, value in several if value is not None]
-        return f"{name}{''.join(written)}", declared
+        tag = f"{name}{''.join(written)}"
+        if not declared and all(value.__class__ is str for value in attrs.values()):
+            self._last = (name, dict(attrs), tag)
+        return tag, declared
 
     def _checked(self, name: str, attrs: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         written = {str(key): value for key, value in attrs.items() if value is not None}

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import io
+import itertools
 import operator
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from .extensions import Extension
 from .syndication import FLUSH_EVERY, SyndicationFeed, ours
-from .writer import NAMESPACES, SimplerXMLGenerator, attribute, escape
+from .values import media_type
+from .writer import NAMESPACES, SimplerXMLGenerator, attribute
 
-__all__ = ["XMLFeed", "is_email", "octets", "short_attribute", "values_of"]
+__all__ = ["XMLFeed", "is_email", "octets", "type_attribute", "values_of"]
 
 values_of: Final = operator.itemgetter(
     "title",
@@ -54,13 +57,13 @@ class XMLFeed(SyndicationFeed):
         return self._document(self._handler("utf-8"))
 
     def encoded(self, items: Iterable[str]) -> Iterator[bytes]:
-        """Return items that are written already in UTF-8, some at a time."""
+        """Return items in UTF-8, some at a time, of which is written what is said of them."""
         handler = self._handler("utf-8")
-        for number, xml in enumerate(items, 1):
-            handler.raw(xml)
-            if not number % FLUSH_EVERY:
-                yield handler.flush()
-        yield handler.flush()
+        begin, end = self.item_tags()
+        rest = iter(items)
+        while part := f"{end}{begin}".join(itertools.islice(rest, FLUSH_EVERY)):
+            handler.raw(f"{begin}{part}{end}")
+            yield handler.flush()
 
     _cdata = False
     """May HTML stand as it is? Not where the encoding lacks characters: in CDATA nothing refers to one."""
@@ -135,9 +138,26 @@ class XMLFeed(SyndicationFeed):
             handler.processingInstruction("xml-stylesheet", stylesheet)
 
 
-def short_attribute(value: Any) -> str:
-    """Escape what stands between quotes and is short and plain nearly always."""
-    return escape(value) if value.__class__ is str and value.isprintable() else attribute(value)
+@functools.lru_cache(maxsize=256, typed=True)  # most files of a feed are of one kind
+def type_attribute(mime_type: Any) -> str:
+    """Return a media type as it stands between quotes; empty for what is none."""
+    return attribute(media_type(str(mime_type)) or "")
+
+
+def categories_xml(categories: Iterable[Any], write: Callable[[Any], str]) -> str:
+    """Write categories, each by a function; of those that are words the last ones are remembered."""
+    if categories.__class__ is tuple or categories.__class__ is list:
+        for each in categories:
+            if each.__class__ is not str:  # it may equal another thing that is written otherwise
+                break
+        else:
+            return _written_words(tuple(categories), write)
+    return "".join(map(write, categories))
+
+
+@functools.lru_cache(maxsize=1024)  # items share their categories
+def _written_words(words: tuple[str, ...], write: Callable[[str], str]) -> str:
+    return "".join(map(write, words))
 
 
 is_email: Final = re.compile(r"[^\s@]+@[^\s@]+\Z").match
