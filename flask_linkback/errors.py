@@ -89,6 +89,19 @@ class UnknownTarget(LinkbackError):
     """The URL or object is none that accepts linkbacks."""
 
 
+class SubscriptionError(LinkbackError):
+    """A hub did not take a request.
+
+    ``subscription`` is what was asked for, ``response`` the last attempt: its ``status_code`` (None where
+    there was no answer), ``body`` and ``reason``.
+    """
+
+    def __init__(self, message: str, subscription: object, response: object) -> None:
+        super().__init__(message)
+        self.subscription = subscription
+        self.response = response
+
+
 class FetchError(LinkbackError):
     """The page could not be fetched.
 

@@ -10,7 +10,7 @@ from flask import Blueprint, Flask, request
 from flask.typing import ResponseReturnValue
 
 from . import changes, models, publishing, templating
-from .blueprints import directory, door, mentions, pages, pictures, pingback, trackback, webmention
+from .blueprints import directory, door, mentions, pages, pictures, pingback, trackback, webmention, websub
 from .changes import Watches
 from .cli import linkback_cli
 from .config import Settings
@@ -31,10 +31,13 @@ from .linkbacks import (
 )
 from .linkbacks.spam import SpamChecks
 from .linkbacks.targets import Target, Targets, View
-from .models import Mention
+from .models import Mention, Subscription, SubscriptionState
 from .outbox import burying, health, jobs, worker
 from .outbox.worker import Runner
+from .protocols.entries import ParsedFeed, parse
+from .protocols.websub import Offer
 from .site import EXTENSION, Site, current_site
+from .websub import asking, contents, discovering, leases, polling, subscribing, tending
 
 if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
@@ -55,18 +58,88 @@ _HANDLERS: Final[Mapping[str, Callable[..., jobs.Outcome]]] = {
     moving.ANNOUNCE_REMOVED: moving.announce_removed,
     avatars.FETCH: avatars.fetch_avatar,
     weblogs.VERIFY: weblogs.verify,
+    leases.ASK: asking.ask,
+    leases.TEND: tending.tend,
+    contents.ANNOUNCE: contents.announce,
+    polling.POLL: polling.poll,
     jobs.BURY: burying.bury,
 }
 _BURIALS: Final[Mapping[str, Callable[..., Any]]] = {
     receiving.VERIFY: verifying.give_up,
     sending.SEND: sending.give_up,
     directories.PING: directories.give_up,
+    leases.ASK: asking.give_up,
 }
 _CHORES: Final[Sequence[Callable[[Site], Any]]] = (
     verifying.owe_rechecks,
     avatars.tend_avatars,
     weblogs.sweep,
+    polling.owe_polls,
 )
+
+
+class WebSub:
+    """``linkback.websub``: topics of others that the site follows."""
+
+    def discover(self, url: str) -> Offer:
+        """Fetch a page or feed and say which topic it is, which hubs deliver it, and how that was found.
+
+        WebSub, section 4. Raises `FetchError`.
+        """
+        return discovering.discover(current_site(), url)
+
+    def subscribe(
+        self,
+        topic_or_page_url: str,
+        hub: str | None = None,
+        lease_seconds: int | None = None,
+        secret: str | None = None,
+        credentials: tuple[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        wait: bool = False,
+    ) -> Subscription:
+        """Follow a topic, once the transaction commits; what is subscribed to already is renewed.
+
+        The hub is looked for by the worker (WebSub, section 4), unless ``hub`` names it: the URL is then the
+        topic itself. ``lease_seconds`` is what to ask for, ``secret`` (less than 200 bytes) what the hub is
+        to sign with, ``credentials`` (user, password) who we are there, ``params`` and ``headers`` what else
+        the hub wants; all of them hold for renewals, too. With ``wait`` it commits, asks the hub at once,
+        and raises `SubscriptionError` where that refuses. ValueError and `AddressRefused` for what cannot be.
+        """
+        return subscribing.subscribe(
+            current_site(),
+            topic_or_page_url,
+            hub=hub,
+            lease_seconds=lease_seconds,
+            secret=secret,
+            credentials=credentials,
+            params=params,
+            headers=headers,
+            wait=wait,
+        )
+
+    def renew(self, subscription: Subscription, *, wait: bool = False) -> Subscription:
+        """Ask for a new lease, once the transaction commits; the worker does so in time by itself."""
+        return subscribing.renew(current_site(), subscription, wait=wait)
+
+    def unsubscribe(self, subscription: Subscription, *, wait: bool = False) -> Subscription:
+        """Ask the hub to end a subscription, once the transaction commits; it is over when that confirms."""
+        return subscribing.unsubscribe(current_site(), subscription, wait=wait)
+
+    def subscriptions(
+        self,
+        topic_url: str | None = None,
+        hub_url: str | None = None,
+        state: str | SubscriptionState | None = None,
+        expires_before: datetime | None = None,
+    ) -> Sequence[Subscription]:
+        """Return subscriptions, the oldest first: those of a topic, at a hub, in a state, soon to expire."""
+        return subscribing.subscriptions(current_site(), topic_url, hub_url, state, expires_before)
+
+    def entries(self, notification: bytes, *, content_type: str = "", url: str = "") -> ParsedFeed:
+        """Read the feed in a notification: all of it text, its links http or https; raises `NotAFeed`."""
+        return parse(notification, content_type=content_type, url=url)
 
 
 class Linkback:
@@ -76,7 +149,7 @@ class Linkback:
     whenever it is registered. The tables join ``db.metadata`` as soon as ``db`` is known.
     ``blueprints`` names those that are registered by `init_app` (default: all that PROTOCOLS and
     DIRECTORY_SERVER switch on); with ``()`` the application mounts ``linkback.blueprints["pingback"]``
-    itself.
+    itself. ``callback_view`` is a subclass of `CallbackView`.
     """
 
     def __init__(
@@ -85,14 +158,17 @@ class Linkback:
         db: SQLAlchemy | None = None,
         *,
         blueprints: Collection[str] | None = None,
+        callback_view: type[websub.CallbackView] = websub.CallbackView,
     ) -> None:
         self.db = db
+        self.websub = WebSub()
         self.xmlrpc = pingback.Methods()
         self.blueprints: dict[str, Blueprint] = {
             "pingback": pingback.make_blueprint(self.xmlrpc),
             "webmention": webmention.make_blueprint(),
             "trackback": trackback.make_blueprint(),
             "directory": directory.make_blueprint(),
+            "websub": websub.make_blueprint(callback_view),
         }
         directory.add_methods(self.xmlrpc)
         self._blueprints_wanted = blueprints
@@ -339,6 +415,7 @@ def _switched_on(settings: Settings) -> Sequence[str]:
     names = list(settings.linkbacks.protocols)
     if settings.linkbacks.directory_server:
         names += ["pingback", "directory"]  # the first has the endpoint of all XML-RPC methods
+    names.append("websub")
     return list(dict.fromkeys(names))
 
 

@@ -629,7 +629,7 @@ class Subscription(Base):
     _hide = _hide
 
     key: Mapped[str] = mapped_column(sa.String(64))
-    """SHA-256 of topic and hub."""
+    """SHA-256 of what was asked for: the page, and the hub where one was named."""
     topic_url: Mapped[str]
     topic_key: Mapped[str] = mapped_column(sa.String(64))
     page_url: Mapped[str]
@@ -664,7 +664,11 @@ class Subscription(Base):
 
 
 class SubscriptionRequest(Base):
-    """One request to a hub: its callback stands beside the active lease until it is confirmed."""
+    """One request to a hub, and the callback that it names.
+
+    A new one stands beside that of the active lease until the hub confirms it. The old one is then
+    unsubscribed, and takes content until the hub has confirmed that or a day is over.
+    """
 
     __tablename__ = "linkback_subscription_request"
     __table_args__ = (sa.UniqueConstraint("token"), sa.Index(None, "subscription_id"))
@@ -677,16 +681,19 @@ class SubscriptionRequest(Base):
     token: Mapped[str] = mapped_column(sa.String(64))
     """The unguessable part of the callback."""
     mode: Mapped[str] = mapped_column(sa.String(16))
+    """``subscribe``, or ``unsubscribe`` once the hub is to end it."""
     topic_url: Mapped[str | None]
     """What the hub was asked for; None until it is asked."""
     hub_url: Mapped[str | None]
     secret: Mapped[Secret | None]
-    lease_seconds: Mapped[int | None]
-    """What the hub gave."""
-    requested_at: Mapped[datetime]
+    tries: Mapped[int] = mapped_column(default=0)
+    """How many requests before this one the hub took and did not confirm."""
+    created_at: Mapped[datetime]
+    requested_at: Mapped[datetime | None]
+    """When the hub was asked last."""
     verified_at: Mapped[datetime | None]
     ends_at: Mapped[datetime | None]
-    """The callback takes no content after this time."""
+    """The callback takes nothing after this time."""
     reason: Mapped[str] = mapped_column(default="")
 
 
@@ -735,6 +742,8 @@ class Content(Base):
     __table_args__ = (sa.Index(None, "subscription_id", "digest"), sa.Index(None, "topic_id", "id"))
 
     subscription_id: Mapped[int | None] = mapped_column(_BigInt)
+    request_id: Mapped[int | None] = mapped_column(_BigInt)
+    """The request whose callback took it; None where it was fetched."""
     topic_id: Mapped[int | None] = mapped_column(_BigInt)
     digest: Mapped[str] = mapped_column(sa.String(64))
     content_type: Mapped[str] = mapped_column(default="")

@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.schema import CreateIndex, CreateTable
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from flask_linkback import Linkback
+from flask_linkback import CallbackView, Linkback
 from flask_linkback.outbox.worker import Runner
 from flask_linkback.site import Site
 
@@ -99,6 +99,7 @@ def make_blog(
     base_url: str = "https://blog.example",
     testing: bool = True,
     content: Any = "html",
+    callback_view: type[CallbackView] = CallbackView,
     **settings: Any,
 ) -> Blog:
     """Make a blog whose posts accept linkbacks and send them."""
@@ -107,7 +108,7 @@ def make_blog(
         pass
 
     db = SQLAlchemy(model_class=Base)
-    linkback = Linkback(db=db)
+    linkback = Linkback(db=db, callback_view=callback_view)
 
     class Post(db.Model):  # type: ignore[name-defined,misc]
         id: Mapped[int] = mapped_column(primary_key=True)

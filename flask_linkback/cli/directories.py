@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from ..fetch import check_url
 from ..linkbacks.directories import PING, owe_pings, ping_key
 from ..models import DirectoryPing, Job, JobState
+from ..outbox.errands import run_errands
 from ..site import current_site
-from .errands import run_errands
 from .output import Output, command, local_time
 
 __all__ = ["ping_directories"]

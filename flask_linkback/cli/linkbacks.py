@@ -30,9 +30,9 @@ from ..models import (
     host_of,
     without_fragment,
 )
+from ..outbox.errands import run_errands
 from ..publishing import PUBLISH, publish
 from ..site import Site, current_site
-from .errands import run_errands
 from .output import Output, command, local_time
 
 __all__ = ["explain", "from_to", "mentions", "moderate", "send", "user_name"]

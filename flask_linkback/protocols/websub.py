@@ -480,7 +480,8 @@ _is_number: Final = re.compile("[0-9]+").fullmatch
 class RequestError(ValueError):
     """A hub says something to a callback that is not understood; the message is for the hub.
 
-    ``topic_url`` is what it says the topic is, for those who would rather say that it is the wrong one.
+    ``topic_url`` is what it says the topic is, where that goes first: who asks about another topic is not
+    told what is wrong with the rest.
     """
 
     def __init__(self, message: str, topic_url: str | None = None) -> None:
@@ -520,7 +521,7 @@ def parse_verification(query: _Query) -> Verification:
     if not challenge and mode != "denied":
         missing.append("hub.challenge")
     if missing or mode is None or topic_url is None:
-        raise RequestError(f"Missing parameters: {', '.join(missing)}", topic_url)
+        raise RequestError(f"Missing parameters: {', '.join(missing)}")
     known = _MODES.get(mode)
     if known is None:
         raise RequestError("Unrecognized hub.mode parameter", topic_url)

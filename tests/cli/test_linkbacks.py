@@ -12,8 +12,6 @@ import pytest
 import sqlalchemy as sa
 
 from flask_linkback import ping_func
-from flask_linkback.cli import errands
-from flask_linkback.cli.errands import run_errands
 from flask_linkback.cli.output import local_time
 from flask_linkback.linkbacks.receiving import receive
 from flask_linkback.models import (
@@ -27,7 +25,8 @@ from flask_linkback.models import (
     MentionStatus,
     Page,
 )
-from flask_linkback.outbox import jobs
+from flask_linkback.outbox import errands, jobs
+from flask_linkback.outbox.errands import run_errands
 from flask_linkback.outbox.jobs import Claim, Finished
 from flask_linkback.outbox.worker import perform
 from flask_linkback.protocols import xmlrpc

@@ -12,10 +12,10 @@ from typing import Final
 import sqlalchemy as sa
 
 from ..models import Job, JobState
-from ..outbox import jobs
-from ..outbox.jobs import LEASE_SECONDS, Claim, Finished
-from ..outbox.worker import perform
 from ..site import Site
+from . import jobs
+from .jobs import LEASE_SECONDS, Claim, Finished
+from .worker import perform
 
 __all__ = ["run_errands"]
 
