@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask.cli import AppGroup
 
-from . import blocks, directories, doctor, erasing, feeds, linkbacks, outbox
+from . import blocks, directories, doctor, erasing, feeds, linkbacks, outbox, subscriptions
 
 __all__ = ["linkback_cli"]
 
@@ -22,6 +22,10 @@ for _command in (
     linkbacks.send,
     linkbacks.explain,
     directories.ping_directories,
+    subscriptions.subscribe,
+    subscriptions.unsubscribe,
+    subscriptions.renew,
+    subscriptions.subscriptions,
     feeds.feed,
     doctor.doctor,
 ):
