@@ -31,7 +31,7 @@ from .leases import (
     activate,
     end,
     end_subscription,
-    is_leased,
+    fail,
     lock,
     owe_tending,
     try_again_at,
@@ -358,10 +358,7 @@ def _fail(site: Site, claim: Claim, said: str, hub_url: str | None) -> Subscript
         subscription.reason = storable(
             error_text(hub_url or subscription.hub_url, subscription.topic_url, said), _KEPT_CHARACTERS
         )
-        if not is_leased(site, subscription):
-            subscription.state = SubscriptionState.failed
-            subscription.lease_expires_at = None
-            failed = subscription
+        failed = subscription if fail(site, subscription) else None
     session.commit()
     return failed
 

@@ -32,6 +32,7 @@ __all__ = [
     "begin",
     "end",
     "end_subscription",
+    "fail",
     "is_leased",
     "lock",
     "owe_asking",
@@ -246,6 +247,19 @@ def end_subscription(
     subscription.state = state
     subscription.lease_expires_at = None
     subscription.reason = reason
+
+
+def fail(site: Site, subscription: Subscription) -> bool:
+    """Let a subscription fail whose hub could not be asked; say whether that is news.
+
+    It is none while a lease is active, and where there was none before.
+    """
+    has_none = subscription.state in (SubscriptionState.failed, SubscriptionState.expired)
+    if has_none or is_leased(site, subscription):
+        return False
+    subscription.state = SubscriptionState.failed
+    subscription.lease_expires_at = None
+    return True
 
 
 def try_again_at(site: Site, subscription: Subscription) -> datetime:

@@ -19,7 +19,7 @@ from .leases import (
     begin,
     end,
     end_subscription,
-    is_leased,
+    fail,
     lock,
     open_request,
     owe_tending,
@@ -109,8 +109,4 @@ def _make_again(
         begin(site, session, subscription, tries=tries, due_at=now + timedelta(seconds=schedule[tries]))
         return None
     owe_tending(session, subscription, try_again_at(site, subscription))
-    if is_leased(site, subscription):
-        return None
-    subscription.state = SubscriptionState.failed
-    subscription.lease_expires_at = None
-    return SubscriptionState.failed
+    return SubscriptionState.failed if fail(site, subscription) else None

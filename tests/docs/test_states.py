@@ -11,7 +11,16 @@ import pytest
 import sqlalchemy as sa
 
 from flask_linkback import ping_func, signals
-from flask_linkback.models import Job, JobState, Link, LinkState, Mention, MentionState, MentionStatus
+from flask_linkback.models import (
+    Job,
+    JobState,
+    Link,
+    LinkState,
+    Mention,
+    MentionState,
+    MentionStatus,
+    SubscriptionState,
+)
 from flask_linkback.outbox import jobs
 from flask_linkback.outbox.worker import drain
 from flask_linkback.protocols.xmlrpc import Fault
@@ -20,7 +29,7 @@ from tests.docs.blocks import NEW, Step, drawn
 from tests.neighbours import Neighbour
 
 
-@pytest.mark.parametrize("kind", [MentionState, MentionStatus, LinkState, JobState])
+@pytest.mark.parametrize("kind", [MentionState, MentionStatus, LinkState, SubscriptionState, JobState])
 def test_what_is_drawn_are_states_and_signals_that_there_are(kind: Any) -> None:
     steps = drawn(kind)
     words = {word for step in steps for word in step} - {NEW}
