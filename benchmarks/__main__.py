@@ -24,6 +24,7 @@ NAMES = (
     "first_byte",
     "fan_out",
     "pingback_stored",
+    "content_stored",
     "html_scan",
     "discovery",
     "feeds",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from flask import Flask
+from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -75,6 +75,10 @@ def _make_app(config: dict[str, Any]) -> Flask:
         title: Mapped[str]
         html: Mapped[str] = mapped_column(sa.Text)
 
+    class Said(db.Model):  # type: ignore[name-defined,misc]
+        id: Mapped[int] = mapped_column(primary_key=True)
+        body: Mapped[bytes]
+
     app = Flask("benchmarks.site")
     app.config.update(
         LINKBACK_BASE_URL="https://blog.example",
@@ -95,6 +99,13 @@ def _make_app(config: dict[str, Any]) -> Flask:
     def bare(slug: str) -> str:
         """Load the post and answer: what storing a pingback is compared with."""
         return str(load(slug).title)
+
+    @app.post("/insert")
+    def insert() -> str:
+        """Commit one INSERT of what was sent: what taking content is compared with."""
+        db.session.execute(sa.insert(Said).values(body=request.get_data()))
+        db.session.commit()
+        return "Thank you."
 
     return app
 
