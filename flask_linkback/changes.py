@@ -109,14 +109,15 @@ class Watch:
     which they began. It may be called in the middle of a flush, and so must not flush. What it
     raises fails the commit; with ``on_error`` what it wrote is taken back instead, and ``on_error``
     is called with the exception. ``fields`` are the columns whose old and new values are wanted: an
-    update of others is not told. Without fields every update is told, without values. ``name`` is
-    for messages.
+    update of others is not told, unless of ``every`` one. Without fields every update is told, without
+    values. ``name`` is for messages.
     """
 
     name: str
     model: type[Any]
     callback: Callback
     fields: tuple[str, ...] = ()
+    every: bool = False
     bulk: BulkPolicy = BulkPolicy.warning
     on_error: Callable[[Session, Sequence[Change | BulkStatement], Exception], None] | None = None
 
@@ -418,7 +419,7 @@ def _for(watch: Watch, seen: _Seen) -> Iterator[Change | BulkStatement]:
             yield change
         return
     fields = {name: change.fields[name] for name in watch.fields if name in change.fields}
-    if change.kind is not Kind.updated or fields or not watch.fields:
+    if change.kind is not Kind.updated or fields or watch.every or not watch.fields:
         yield replace(change, fields=fields)
 
 

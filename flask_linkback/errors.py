@@ -11,6 +11,7 @@
     ├── UnserializableContentError  a text that XML cannot hold (also a ValueError)
     ├── BulkRefused              a bulk statement would change watched rows unseen
     ├── UnknownTarget            a URL or object that accepts no linkbacks
+    ├── NoHub                    nobody says which hub is to be told
     └── FetchError               a page could not be fetched
         ├── AddressRefused
         ├── TooLarge
@@ -36,6 +37,7 @@ __all__ = [
     "ImproperlyConfigured",
     "LinkbackError",
     "MissingExtra",
+    "NoHub",
     "TooLarge",
     "TooManyRedirects",
     "TooSlow",
@@ -87,6 +89,10 @@ class BulkRefused(LinkbackError):
 
 class UnknownTarget(LinkbackError):
     """The URL or object is none that accepts linkbacks."""
+
+
+class NoHub(LinkbackError):
+    """Give hub_url or set LINKBACK_HUBS."""
 
 
 class SubscriptionError(LinkbackError):

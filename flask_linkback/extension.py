@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from flask import Blueprint, Flask, request
 from flask.typing import ResponseReturnValue
 
 from . import changes, models, publishing, templating
-from .blueprints import directory, door, mentions, pages, pictures, pingback, trackback, webmention, websub
+from .blueprints import (
+    directory,
+    door,
+    mentions,
+    pages,
+    pictures,
+    pingback,
+    publisher,
+    trackback,
+    webmention,
+    websub,
+)
 from .changes import Watches
 from .cli import linkback_cli
 from .config import Settings
@@ -38,6 +49,8 @@ from .protocols.entries import ParsedFeed, parse
 from .protocols.websub import Offer
 from .site import EXTENSION, Site, current_site
 from .websub import asking, contents, discovering, leases, polling, subscribing, tending
+from .websub import publisher as pings
+from .websub.credentials import Credentials
 
 if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
@@ -52,6 +65,7 @@ _HANDLERS: Final[Mapping[str, Callable[..., jobs.Outcome]]] = {
     sending.SEND: sending.send,
     directories.PING: directories.ping,
     publishing.PUBLISH: publishing.expand,
+    pings.PING: pings.ping,
     moderation.ANNOUNCE_MODERATED: moderation.announce_moderated,
     moderation.CHECK_SPAM: moderation.check_spam,
     moderation.CHECK_VOUCH: vouching.check_vouch,
@@ -69,6 +83,7 @@ _BURIALS: Final[Mapping[str, Callable[..., Any]]] = {
     sending.SEND: sending.give_up,
     directories.PING: directories.give_up,
     leases.ASK: asking.give_up,
+    pings.PING: pings.give_up,
 }
 _CHORES: Final[Sequence[Callable[[Site], Any]]] = (
     verifying.owe_rechecks,
@@ -79,7 +94,70 @@ _CHORES: Final[Sequence[Callable[[Site], Any]]] = (
 
 
 class WebSub:
-    """``linkback.websub``: topics of others that the site follows."""
+    """``linkback.websub``: our topics and their hubs, and topics of others that the site follows."""
+
+    def __init__(self, linkback: Linkback) -> None:
+        self._linkback = linkback
+
+    # --- publisher -----------------------------------------------------------------------------------
+
+    def ping_hub(self, topic_url: str, hub_url: str | None = None) -> None:
+        """Tell a hub, or all of the topic's, that it has something new, once the transaction commits.
+
+        Raises `NoHub` where there is none.
+        """
+        pings.ping_hub(topic_url, hub_url)
+
+    def ping_on_change(
+        self,
+        model: type[Any],
+        feeds: Sequence[publishing.Feeds],
+        when: Callable[[Any], Any] | None = None,
+        at: How | None = None,
+    ) -> None:
+        """Tell the hubs of some feeds whenever an object of a model is created, changed or deleted.
+
+        A feed is an endpoint, a pair of that and a callable that takes the object and returns the arguments
+        of the URL, a URL or path, or a callable that returns URLs. Where a change moves the object to
+        another feed, both are told of. ``when`` says whether an object is in the feeds at all; ``at`` is the
+        name, or a callable, of the time since which it is: a later one is waited for.
+        """
+        publishing.ping_on_change(self._linkback._watches, model, feeds, when, at)
+
+    @overload
+    def publisher(self, view: F) -> F: ...
+
+    @overload
+    def publisher(
+        self,
+        view: None = None,
+        *,
+        hubs: Iterable[str] | str | None = None,
+        self_url: str | Callable[[], str] | None = None,
+        args: Iterable[str] | str | None = None,
+    ) -> Callable[[F], F]: ...
+
+    def publisher(
+        self,
+        view: Any = None,
+        *,
+        hubs: Iterable[str] | str | None = None,
+        self_url: str | Callable[[], str] | None = None,
+        args: Iterable[str] | str | None = None,
+    ) -> Any:
+        """Decorate a view that is no feed: its answers say which hubs tell of it, and what it is called.
+
+        ``hubs`` are told instead of those of the site. The page is called by its public URL with the
+        arguments of its query, without those that track visitors; ``args`` names those that count,
+        ``self_url`` says all of it. Above or below ``@app.route``, with or without parentheses.
+        """
+        return publisher.publish_page(view, hubs=hubs, self_url=self_url, args=args)
+
+    def credentials(self, function: F) -> F:
+        """Decorate a function that takes the URL of a hub and returns None or (user, password)."""
+        return self._linkback._credentials.register(function)
+
+    # --- subscriber ----------------------------------------------------------------------------------
 
     def discover(self, url: str) -> Offer:
         """Fetch a page or feed and say which topic it is, which hubs deliver it, and how that was found.
@@ -161,7 +239,6 @@ class Linkback:
         callback_view: type[websub.CallbackView] = websub.CallbackView,
     ) -> None:
         self.db = db
-        self.websub = WebSub()
         self.xmlrpc = pingback.Methods()
         self.blueprints: dict[str, Blueprint] = {
             "pingback": pingback.make_blueprint(self.xmlrpc),
@@ -171,10 +248,12 @@ class Linkback:
             "websub": websub.make_blueprint(callback_view),
         }
         directory.add_methods(self.xmlrpc)
+        self.websub = WebSub(self)
         self._blueprints_wanted = blueprints
         self._targets = Targets()
         self._watches = Watches()
         self._spam = SpamChecks()
+        self._credentials = Credentials()
         if db is not None:
             models.attach(db.metadata)
         if app is not None:
@@ -195,7 +274,7 @@ class Linkback:
         models.attach(db.metadata)
         site = Site(app, db, settings)
         # a runner from the start: it has to know of every fork
-        for registry in (Runner(), self._targets, self._watches, self._spam):
+        for registry in (Runner(), self._targets, self._watches, self._spam, self._credentials):
             site.put(registry)
         site.handlers.update(_HANDLERS)
         site.burials.update(_BURIALS)
@@ -206,6 +285,7 @@ class Linkback:
         _add_to_templates(app)
         app.before_request(_before_request)
         app.after_request(door.advertise)
+        app.after_request(publisher.advertise)
         app.cli.add_command(linkback_cli)
         app.extensions[EXTENSION] = site
 
@@ -366,13 +446,14 @@ class Linkback:
         html: str | bytes | None = None,
         targets: Iterable[str] | str | None = None,
         feeds: Iterable[str] | str = (),
+        hubs: Iterable[str] | str | None = None,
     ) -> None:
-        """Tell the pages that one page of ours links to, and the directories, once the transaction commits.
+        """Tell the pages that one page of ours links to, directories and hubs, once the transaction commits.
 
         Without ``html`` and ``targets`` the worker fetches the page. ``feeds`` are the URLs of the feeds
-        that have it: directories are told of each.
+        that have it: directories are told of each, and its hubs, or ``hubs`` instead.
         """
-        publishing.publish(url, html, targets, feeds)
+        publishing.publish(url, html, targets, feeds, hubs)
 
     def gone(self, url: str) -> None:
         """Say that a page of ours was taken away: its URL answers 410, and its targets are told.

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import types
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import RelationshipDirection, Session, class_mapper, object_session
 
 from .changes import BulkStatement, Change, Kind, Watch, Watches, note_call
-from .errors import AddressRefused, FetchError, UnknownTarget
+from .errors import AddressRefused, ConfigError, FetchError, UnknownTarget, did_you_mean
+from .fetch import check_url
 from .linkbacks.directories import owe_pings
 from .linkbacks.moving import move_mentions, release_mentions
 from .linkbacks.pages import Absences
 from .linkbacks.sending import owe_links, owe_move
-from .linkbacks.targets import key_of, read
+from .linkbacks.targets import key_of, moment_of, read
 from .models import Job, Page, PageState, digest, without_fragment
 from .outbox import jobs
 from .outbox.jobs import AttemptMade, Claim, Outcome
@@ -29,6 +31,8 @@ from .protocols.html import MAX_TITLE_CHARACTERS, outgoing_links
 from .protocols.summary import MAX_EXCERPT_CHARACTERS, summarise
 from .protocols.text import storable
 from .site import Site, current_site
+from .websub.publisher import Topic, published_at, topics_at, topics_of, withdraw_pings
+from .websub.publisher import owe_pings as owe_hubs
 
 __all__ = [
     "PUBLISH",
@@ -37,6 +41,7 @@ __all__ = [
     "moved",
     "ping_directories",
     "ping_external_links",
+    "ping_on_change",
     "publish",
     "split_urls",
 ]
@@ -55,15 +60,21 @@ def publish(
     html: str | bytes | None = None,
     targets: Iterable[str] | None = None,
     feeds: Iterable[str] = (),
+    hubs: Iterable[str] | None = None,
 ) -> None:
-    """Tell the pages that a page of ours links to, and the directories, once the transaction commits.
+    """Tell the pages that a page of ours links to, directories and hubs, once the transaction commits.
 
     ``html`` is the page, or the part of it that has the links; without it the worker fetches the
     page. ``targets``, a list or a string of URLs, are told exactly. ``feeds`` are the URLs of the feeds
-    that have the page, for the directories. An unchanged page is told once. Raises `BaseURLMissing`, and
-    `UnknownTarget` for a page that is not ours.
+    that have the page, for the directories and for the hubs of each; ``hubs`` are told instead of those.
+    A page that `publisher` decorates is told of like a feed. An unchanged page is told once. Raises
+    `BaseURLMissing`, `AddressRefused` for a hub that is no URL, and `UnknownTarget` for a page that is not
+    ours.
     """
     site = current_site()
+    named = (hubs,) if isinstance(hubs, str) else None if hubs is None else tuple(hubs)
+    for hub in named or ():
+        check_url(hub)
     url = _own(site, url)
     if _owe_page(site, site.session, url, html=html, targets=targets):
         feed_urls = [site.absolute(feed) for feed in ((feeds,) if isinstance(feeds, str) else feeds)]
@@ -71,6 +82,8 @@ def publish(
             owe_pings(site, site.session, url, feed_url=feed_url)
         if not feed_urls:
             owe_pings(site, site.session, url)
+        for topic in [*published_at(site, url), *(t for feed in feed_urls for t in topics_at(site, feed))]:
+            owe_hubs(site, site.session, topic.url, topic.hubs if named is None else named)
         note_call(site.session, "publish")
 
 
@@ -475,5 +488,160 @@ def ping_directories(
             name=f"ping_directories({model.__name__})",
             model=model,
             callback=_DirectoryWatcher(url=url, feed_url=feed_url, when=when),
+        )
+    )
+
+
+# --- models whose objects are news for hubs -----------------------------------------------------------
+
+Feeds = str | tuple[str, Callable[[Any], Mapping[str, Any] | None]] | Callable[[Any], Any]
+"""An endpoint, one with a callable for the arguments of its URL, a URL, or a callable that returns URLs."""
+
+
+class _Before:
+    """An object as it was before it changed: an attribute says the old value, a method is called with it."""
+
+    def __init__(self, change: Change) -> None:
+        self._change = change
+
+    def __getattr__(self, name: str) -> Any:
+        obj, fields = self._change.obj, self._change.fields
+        if name in fields:
+            return fields[name][0]
+        said = getattr(type(obj), name, None)
+        if isinstance(said, property) and said.fget is not None:
+            return said.fget(self)
+        if isinstance(said, types.FunctionType):
+            return types.MethodType(said, self)
+        for relation, target, key in _moved_relations(self._change):
+            session = object_session(obj)
+            if relation == name and session is not None:
+                return None if key[0] is None else session.get(target, key[0])
+        return getattr(obj, name)
+
+
+def _moved_relations(change: Change) -> Iterator[tuple[str, type[Any], tuple[Any, Any]]]:
+    """Yield the relationships whose foreign key changed: name, class, and the keys of old and new object."""
+    mapper: Any = sa.inspect(change.obj).mapper
+    for relation in mapper.relationships:
+        pairs = relation.local_remote_pairs
+        if relation.direction is not RelationshipDirection.MANYTOONE or len(pairs) != 1:
+            continue
+        ((local, remote),) = pairs
+        name = mapper.get_property_by_column(local).key
+        if name in change.fields and remote.primary_key and len(relation.mapper.primary_key) == 1:
+            yield relation.key, relation.mapper.class_, change.fields[name]
+
+
+def _forget_stale(session: Session, change: Change) -> None:
+    """Let an object whose foreign key was set say which object it belongs to now."""
+    loaded = sa.inspect(change.obj).dict
+    for name, _, (_, key) in _moved_relations(change):
+        other = loaded.get(name)
+        if name in loaded and (other is None or sa.inspect(other).identity != (key,)):
+            session.expire(change.obj, [name])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _HubWatcher:
+    """Tells the hubs of the feeds that have an object when it is created, changed or deleted."""
+
+    feeds: Sequence[Feeds]
+    when: Callable[[Any], Any] | None
+    at: How | None
+
+    def __call__(self, session: Session, changes: Sequence[Change | BulkStatement]) -> None:
+        site = current_site()
+        for change in changes:
+            if isinstance(change, Change):
+                with site.building_urls():
+                    self._owe(site, session, change)
+
+    def _owe(self, site: Site, session: Session, change: Change) -> None:
+        """Owe pings for what the feeds said before the change, and for what they say now.
+
+        An object that is not to be seen yet is news when it will be; until then its feeds stay as they are.
+        """
+        now, about = site.now(), key_of(change.obj) or ""
+        if change.kind is not Kind.created:
+            before = change.obj if change.kind is Kind.deleted else _Before(change)
+            self._tell(site, session, before, now, about, was_there=True)
+        if change.kind is not Kind.deleted:
+            _forget_stale(session, change)
+            self._tell(site, session, change.obj, now, about, was_there=False)
+
+    def _tell(
+        self, site: Site, session: Session, obj: Any, now: datetime, about: str, *, was_there: bool
+    ) -> None:
+        if self.when is not None and not self.when(obj):
+            return
+        at = None
+        if self.at is not None:
+            said = read(obj, self.at)
+            if said is None:
+                return  # it has no time yet: nobody sees it
+            at = moment_of(said, site)
+        for topic in self._topics(site, obj):
+            if at is None or at <= now:
+                owe_hubs(site, session, topic.url, topic.hubs)
+            elif was_there:
+                withdraw_pings(session, topic, about)
+            else:
+                owe_hubs(site, session, topic.url, topic.hubs, due_at=at, about=about)
+
+    def _topics(self, site: Site, obj: Any) -> list[Topic]:
+        found: dict[Topic, None] = {}
+        for feed in self.feeds:
+            found |= dict.fromkeys(_topics_of(site, feed, obj))
+        return list(found)
+
+
+def _topics_of(site: Site, feed: Feeds, obj: Any) -> list[Topic]:
+    """Return the topics of a feed in which an object is; none where the callable says None."""
+    if isinstance(feed, str):
+        return topics_at(site, feed) if _is_address(feed) else _topics_by_name(site, feed, {})
+    if callable(feed):
+        said = feed(obj)
+        urls = [said] if isinstance(said, str) or said is None else said
+        return [topic for url in urls if url for topic in topics_at(site, str(url))]
+    endpoint, arguments = feed
+    args = arguments(obj)
+    return [] if args is None else _topics_by_name(site, endpoint, args)
+
+
+def _topics_by_name(site: Site, endpoint: str, args: Mapping[str, Any]) -> list[Topic]:
+    if endpoint not in site.app.view_functions:
+        near = did_you_mean(endpoint, site.app.view_functions)
+        raise ConfigError(f"ping_on_change(): there is no endpoint {endpoint!r}.{near}")
+    if any(value is None for value in args.values()):
+        return []  # the object is in no such feed
+    return topics_of(site, endpoint, args)
+
+
+def ping_on_change(
+    watches: Watches,
+    model: type[Any],
+    feeds: Sequence[Feeds],
+    when: Callable[[Any], Any] | None = None,
+    at: How | None = None,
+) -> None:
+    """Tell the hubs of some feeds whenever an object of a model is created, changed or deleted.
+
+    A feed is an endpoint, a tuple of that and a callable that takes the object and returns the arguments of
+    the URL, a URL or path, or a callable that returns URLs. Where a change moves the object, both feeds are
+    told of. ``when`` says whether an object is in the feeds at all; ``at``, an attribute name, method name or
+    callable, since when. A later time is waited for.
+    """
+    if isinstance(feeds, str) or not feeds:
+        raise TypeError("ping_on_change() needs a list of feeds: which ones have the object?")
+    if isinstance(at, str) and not hasattr(model, at):
+        raise TypeError(f"{model.__name__} has no {at!r}: say by at= what it is called there.")
+    watches.watch(
+        Watch(
+            name=f"ping_on_change({model.__name__})",
+            model=model,
+            callback=_HubWatcher(feeds=feeds, when=when, at=at),
+            fields=tuple(class_mapper(model, configure=False).columns.keys()),
+            every=True,
         )
     )

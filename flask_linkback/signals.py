@@ -58,7 +58,9 @@ directory_pinged = _signals.signal(
     "directory_pinged", doc="A weblog directory said yes or no, or was given up. ``directory_ping``."
 )
 hub_pinged = _signals.signal(
-    "hub_pinged", doc="A hub was told of new content. ``topic_url``, ``hub_url``, ``status``."
+    "hub_pinged",
+    doc="A hub was told of new content, or was given up. ``topic_url``, ``hub_url``, ``status`` (that of its "
+    "answer, None where there was none).",
 )
 updated = _signals.signal(
     "updated",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from flask.cli import AppGroup
 
-from . import blocks, directories, doctor, erasing, feeds, linkbacks, outbox, subscriptions
+from . import blocks, directories, doctor, erasing, feeds, hubs, linkbacks, outbox, subscriptions
 
 __all__ = ["linkback_cli"]
 
 linkback_cli = AppGroup(
     "linkback",
-    help="Linkbacks and feeds: what came in, what goes out, who is blocked, is all in place?",
+    help="Linkbacks, feeds and hubs: what came in, what goes out, who is blocked, is all in place?",
 )
 for _command in (
     outbox.init_db,
@@ -26,6 +26,7 @@ for _command in (
     subscriptions.unsubscribe,
     subscriptions.renew,
     subscriptions.subscriptions,
+    hubs.ping_hub,
     feeds.feed,
     doctor.doctor,
 ):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flask import Request, Response, stream_with_context
 from werkzeug.exceptions import NotFound
 
+from ..protocols.websub import link_values
 from .conditional import Validators, checksum, digest
 from .hooks import look_up
 from .paging import NoSuchPart
@@ -82,8 +83,13 @@ class Answer:
                 place.path,
                 str(place.arguments),
                 place.language,
+                *self._hubs,
             )
         )
+
+    @cached_property
+    def _hubs(self) -> Sequence[str]:
+        return self._place.hubs(self._view, self._obj)
 
     # --- bodies --------------------------------------------------------------------------------------
 
@@ -127,14 +133,9 @@ class Answer:
         response.headers["Cache-Control"] = "no-cache" if max_age is None else f"max-age={max_age}"
         if self._place.vary:
             response.vary.update(self._place.vary)
-        hubs: Sequence[str] = self._ask("hubs") or ()
-        if hubs:
-            links = [
-                *((hub, "hub") for hub in hubs),
-                (self._place.own_address(self._view, self._obj), "self"),
-            ]
-            for href, rel in links:
-                response.headers.add("Link", f'<{href}>; rel="{rel}"')
+        if self._hubs:
+            for value in link_values(self._hubs, self._place.own_address(self._view, self._obj)):
+                response.headers.add("Link", value)
         return response
 
 

@@ -68,7 +68,7 @@ class Atom1Feed(XMLFeed):
             add("link", "", {"rel": "alternate", "href": feed["link"]})
         if feed["feed_url"] is not None:
             add("link", "", {"rel": "self", "href": feed["feed_url"]})
-        for rel, href in self.relations():
+        for rel, href in self.own("links", tuple):
             add("link", "", {"rel": rel, "href": href})
         add("id", self._feed_id())
         if self.django_compatible:
@@ -97,6 +97,8 @@ class Atom1Feed(XMLFeed):
             self.add_extension(handler, extension)
         for tombstone in self.own("deleted_items", Tombstone):
             self._add_tombstone(handler, tombstone)
+        for hub in self.own("hubs", str):  # where django-push has it
+            add("link", "", {"rel": "hub", "href": hub})
 
     def _declared(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         if self.own("deleted_items", Tombstone):

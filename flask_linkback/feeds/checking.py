@@ -19,7 +19,7 @@ _HOOKS: Final = frozenset(
     {
         *("title", "link", "description", "subtitle", "feed_url", "feed_guid", "items"),
         *("author_name", "author_email", "author_link", "authors", "categories", "feed_copyright", "ttl"),
-        *("stylesheets", "hubs", "links", "last_modified", "etag"),
+        *("stylesheets", "hub", "hubs", "links", "last_modified", "etag"),
         *("item_guid", "item_guid_is_permalink", "item_pubdate", "item_updateddate", "item_comments"),
         *("item_author_name", "item_author_email", "item_author_link", "item_authors"),
         *("item_categories", "item_copyright"),

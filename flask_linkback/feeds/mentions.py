@@ -47,6 +47,7 @@ class MentionFeed(Feed):
 
     feed_type = Atom1Feed
     max_age = _MAX_AGE
+    hubs = ()  # nobody tells a hub of a mention
 
     @classmethod
     def query_arguments(cls) -> Sequence[str]:

@@ -14,13 +14,15 @@ from flask import Request, abort
 from ..errors import ImproperlyConfigured
 from ..site import Site, current_flask, find_site
 from .hooks import look_up
+from .hubs import hubs_for
+from .paging import ARCHIVE, PAGE
 from .syndication import SyndicationFeed
 from .values import add_domain, iri_to_uri, is_plain, tidy
 
 if TYPE_CHECKING:
     from .view import Feed
 
-__all__ = ["FeedSite", "Place", "find_place"]
+__all__ = ["FORMAT", "FeedSite", "Place", "addresses", "find_place"]
 
 _PATH: Final = "/:@!$&'()*+,;=~"
 """What stands in a path as it is (RFC 3986, section 3.3)."""
@@ -64,6 +66,12 @@ class Place:
             return self.glue(said or unquote(self.path))
         return self.join(said) if said else self.address(self.arguments)
 
+    def hubs(self, view: Feed, obj: Any) -> list[str]:
+        """The hubs that tell of this document: none tells of its other pages and its archives."""
+        if not self.arguments.keys().isdisjoint((ARCHIVE, PAGE)):
+            return []
+        return list(dict.fromkeys(self.uri(hub) for hub in hubs_for(view, obj, self.linkback)))
+
     def address(self, arguments: Mapping[str, str]) -> str:
         """The URL of another document of the feed, by these arguments; in the same format."""
         chosen = {name: value for name, value in self.arguments.items() if name == FORMAT} | dict(arguments)
@@ -96,6 +104,16 @@ class Place:
         with contextlib.suppress(ValueError):  # what is no address, such as "//[", stays what it is
             text = urljoin(f"{self.origin}/", text)
         return str(iri_to_uri(text))
+
+
+def addresses(view: Feed, obj: Any, site: Site, url: str) -> list[str]:
+    """Return the URLs of the formats of a feed at a URL of ours; what the hook says stands for all."""
+    said = look_up(view, "feed_url", obj)
+    if said:
+        return [str(iri_to_uri(urljoin(urljoin(url, "/"), tidy(str(said)))))]
+    if "?" in url or view.django_compatible:
+        return [url]
+    return [url, *(f"{url}?{urlencode({FORMAT: each.format})}" for each in view.feed_types)]
 
 
 def find_place(request: Request, view: Feed) -> Place:

@@ -11,16 +11,19 @@ from flask import Request, Response, abort, request
 from flask.typing import ResponseReturnValue, RouteCallable
 from flask.views import View
 from sqlalchemy.exc import NoResultFound
+from werkzeug.exceptions import NotFound
 
 from ..errors import FeedDoesNotExist, ImproperlyConfigured
+from ..site import Site, find_site
 from . import generators
 from .answering import Answer, calling_items
 from .checking import check_class
 from .extensions import Extension, all_of
 from .hooks import bind, is_of, look_up
+from .hubs import first_hub, hubs_for, says_hubs
 from .items import ItemHooks, absolute_authors
 from .paging import ARCHIVE, PAGE, part_of
-from .place import FORMAT, Place, find_place
+from .place import FORMAT, Place, addresses, find_place
 from .syndication import SyndicationFeed, ours
 from .values import Enclosure, Tombstone, iri_to_uri, moment
 from .vocabularies import FEED_HOOKS
@@ -41,6 +44,8 @@ class Feed(View):
     - ``feed_types``: several formats at one URL, by ``?format=`` or by what the reader accepts.
     - ``paginate_by`` so many items; the others are at ``?page=2`` and so on (RFC 5005).
     - ``archive_by`` "year", "month" or "day": older items are in archives, ``?archive=2026-10``.
+    - ``hub`` or ``hubs`` (URLs) tell subscribers of the feed (WebSub) instead of the site's hubs; None and an
+      empty list switch that off.
     - ``stream``: items are written as they come; ``items`` may be a generator of any length.
     - ``show_mention_counts`` says of each item how many mentions its page shows; it needs Linkback.
     - ``strict`` refuses text that XML cannot hold, with `UnserializableContentError`.
@@ -129,6 +134,14 @@ class Feed(View):
         mime_type = look_up(self, "item_enclosure_mime_type", item)
         return [Enclosure(url=str(url), length=str(length), mime_type=str(mime_type))]
 
+    def get_hub(self, obj: Any) -> Any:
+        """Return the URL of the hub that tells of the feed, or a list of several; None for none.
+
+        By default what ``hub`` or ``hubs`` of the class say, else the hubs of the site, of which this is the
+        first.
+        """
+        return first_hub(self, obj, find_site())
+
     def feed_extra_kwargs(self, obj: Any) -> Mapping[str, Any]:
         """Return what else the generator is given."""
         return {}
@@ -143,6 +156,20 @@ class Feed(View):
 
     def _get_dynamic_attr(self, attname: str, obj: Any, default: Any = None) -> Any:
         return look_up(self, attname, obj, default)
+
+    def topics(self, site: Site, url: str, args: Mapping[str, Any]) -> Sequence[tuple[str, Sequence[str]]]:
+        """Return the URLs by which hubs know the feed at a URL of ours, each with its hubs.
+
+        One for each of its formats, or what the hook ``feed_url`` says. There is none where there is no feed.
+        """
+        obj = None
+        if says_hubs(self) or bind(self, "feed_url") is not None:
+            try:
+                obj = self.get_object(**args)
+            except (FeedDoesNotExist, NoResultFound, NotFound):
+                return []
+        hubs = hubs_for(self, obj, site)
+        return [(each, hubs) for each in addresses(self, obj, site, url)]
 
     # --- a request -----------------------------------------------------------------------------------
 
@@ -234,7 +261,7 @@ class Feed(View):
                 place.uri(said) if (said := say(name)) is not None else None for name in ("icon", "favicon")
             )
             more["deleted_items"] = self._tombstones(say("deleted_items"), place)
-            more["hubs"] = list(say("hubs") or ())
+            more["hubs"] = place.hubs(self, obj)
             more["links"] = [(rel, place.uri(href)) for rel, href in say("links") or ()]
             more["extensions"] = [
                 extension.of(said, name, place.uri)

@@ -21,7 +21,7 @@ from ..models import digest
 from ..site import Route, Site
 from .pages import absence_of
 
-__all__ = ["Located", "Target", "Targets", "current_route", "key_of", "read", "route_key"]
+__all__ = ["Located", "Target", "Targets", "current_route", "key_of", "moment_of", "read", "route_key"]
 
 View = str | Callable[..., Any]
 
@@ -87,11 +87,11 @@ class Located:
         days = site.settings.linkbacks.close_after_days
         if days is not None and self.target.date is not None:
             born = read(self.obj, self.target.date)
-            return born is None or site.now() - _moment(born, site) <= timedelta(days=days)
+            return born is None or site.now() - moment_of(born, site) <= timedelta(days=days)
         return True
 
 
-def _moment(born: date, site: Site) -> datetime:
+def moment_of(born: date, site: Site) -> datetime:
     """What a date means: midnight, and by TIMEZONE where it says nothing else."""
     moment = born if isinstance(born, datetime) else datetime.combine(born, time())
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=site.settings.feeds.timezone)
