@@ -31,7 +31,7 @@ from .protocols.html import MAX_TITLE_CHARACTERS, outgoing_links
 from .protocols.summary import MAX_EXCERPT_CHARACTERS, summarise
 from .protocols.text import storable
 from .site import Site, current_site
-from .websub.publisher import Topic, published_at, topics_at, topics_of, withdraw_pings
+from .websub.publisher import Topic, hubs_of, published_at, topics_at, topics_of, withdraw_pings
 from .websub.publisher import owe_pings as owe_hubs
 
 __all__ = [
@@ -552,6 +552,8 @@ class _HubWatcher:
 
     def __call__(self, session: Session, changes: Sequence[Change | BulkStatement]) -> None:
         site = current_site()
+        if site.settings.site.base_url is None and not hubs_of(site):
+            return  # a site that does not know its address can still save what it tells nobody
         for change in changes:
             if isinstance(change, Change):
                 with site.building_urls():

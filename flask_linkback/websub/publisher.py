@@ -62,9 +62,8 @@ def hubs_of(site: Site) -> tuple[str, ...]:
 
 def own_hub(site: Site) -> str | None:
     """Return the URL of our own hub; None without one, and for a site that does not know its address."""
-    if OWN_HUB not in site.app.view_functions or site.settings.site.base_url is None:
-        return None
-    return site.url_for(OWN_HUB)
+    is_there = site.settings.websub.hub_enabled and OWN_HUB in site.app.view_functions
+    return site.url_for(OWN_HUB) if is_there and site.settings.site.base_url is not None else None
 
 
 @dataclass(frozen=True, kw_only=True)
