@@ -11,7 +11,7 @@
     ├── UnserializableContentError  a text that XML cannot hold (also a ValueError)
     ├── BulkRefused              a bulk statement would change watched rows unseen
     ├── UnknownTarget            a URL or object that accepts no linkbacks
-    ├── NoHub                    nobody says which hub is to be told
+    ├── NoHub                    nobody says which hub is to be told (also a ValueError)
     └── FetchError               a page could not be fetched
         ├── AddressRefused
         ├── TooLarge
@@ -91,7 +91,7 @@ class UnknownTarget(LinkbackError):
     """The URL or object is none that accepts linkbacks."""
 
 
-class NoHub(LinkbackError):
+class NoHub(LinkbackError, ValueError):
     """Give hub_url or set LINKBACK_HUBS."""
 
 

@@ -114,15 +114,17 @@ class WebSub:
         feeds: Sequence[publishing.Feeds],
         when: Callable[[Any], Any] | None = None,
         at: How | None = None,
+        fields: Collection[str] | None = None,
     ) -> None:
         """Tell the hubs of some feeds whenever an object of a model is created, changed or deleted.
 
         A feed is an endpoint, a pair of that and a callable that takes the object and returns the arguments
         of the URL, a URL or path, or a callable that returns URLs. Where a change moves the object to
         another feed, both are told of. ``when`` says whether an object is in the feeds at all; ``at`` is the
-        name, or a callable, of the time since which it is: a later one is waited for.
+        name, or a callable, of the time since which it is: a later one is waited for. ``fields`` names the
+        columns whose changes count, where not all do.
         """
-        publishing.ping_on_change(self._linkback._watches, model, feeds, when, at)
+        publishing.ping_on_change(self._linkback._watches, model, feeds, when, at, fields)
 
     @overload
     def publisher(self, view: F) -> F: ...
@@ -517,6 +519,7 @@ def _add_to_templates(app: Flask) -> None:
         linkback_faces=templating.linkback_faces,
         linkback_feed_links=linkback_feed_links,
         linkback_head=templating.linkback_head,
+        linkback_hub_links=publisher.linkback_hub_links,
         mention_count=templating.mention_count,
         mentions_for=templating.mentions_for,
     )

@@ -549,15 +549,23 @@ class _HubWatcher:
     feeds: Sequence[Feeds]
     when: Callable[[Any], Any] | None
     at: How | None
+    fields: Collection[str] | None
 
     def __call__(self, session: Session, changes: Sequence[Change | BulkStatement]) -> None:
         site = current_site()
         if site.settings.site.base_url is None and not hubs_of(site):
             return  # a site that does not know its address can still save what it tells nobody
         for change in changes:
-            if isinstance(change, Change):
+            if isinstance(change, Change) and self._is_news(change):
                 with site.building_urls():
                     self._owe(site, session, change)
+
+    def _is_news(self, change: Change) -> bool:
+        return (
+            self.fields is None
+            or change.kind is not Kind.updated
+            or not change.fields.keys().isdisjoint(self.fields)
+        )
 
     def _owe(self, site: Site, session: Session, change: Change) -> None:
         """Owe pings for what the feeds said before the change, and for what they say now.
@@ -626,24 +634,30 @@ def ping_on_change(
     feeds: Sequence[Feeds],
     when: Callable[[Any], Any] | None = None,
     at: How | None = None,
+    fields: Collection[str] | None = None,
 ) -> None:
     """Tell the hubs of some feeds whenever an object of a model is created, changed or deleted.
 
     A feed is an endpoint, a tuple of that and a callable that takes the object and returns the arguments of
     the URL, a URL or path, or a callable that returns URLs. Where a change moves the object, both feeds are
     told of. ``when`` says whether an object is in the feeds at all; ``at``, an attribute name, method name or
-    callable, since when. A later time is waited for.
+    callable, since when. A later time is waited for. Of ``fields``, names of columns, one has to differ for
+    a change to count.
     """
     if isinstance(feeds, str) or not feeds:
         raise TypeError("ping_on_change() needs a list of feeds: which ones have the object?")
     if isinstance(at, str) and not hasattr(model, at):
         raise TypeError(f"{model.__name__} has no {at!r}: say by at= what it is called there.")
+    columns = tuple(class_mapper(model, configure=False).columns.keys())
+    for name in fields or ():
+        if name not in columns:
+            raise TypeError(f"{model.__name__} has no column {name!r}.{did_you_mean(name, columns)}")
     watches.watch(
         Watch(
             name=f"ping_on_change({model.__name__})",
             model=model,
-            callback=_HubWatcher(feeds=feeds, when=when, at=at),
-            fields=tuple(class_mapper(model, configure=False).columns.keys()),
+            callback=_HubWatcher(feeds=feeds, when=when, at=at, fields=fields),
+            fields=columns,
             every=True,
         )
     )

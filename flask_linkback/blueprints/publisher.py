@@ -8,13 +8,14 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote, unquote_plus, urljoin, urlsplit
 
 from flask import Response, request
+from markupsafe import Markup
 
 from ..protocols import link_header
 from ..protocols.websub import link_values
 from ..site import Site, current_site
 from ..websub.publisher import MARK, hubs_of, what_says
 
-__all__ = ["Published", "advertise", "publish_page"]
+__all__ = ["Published", "advertise", "linkback_hub_links", "publish_page"]
 
 V = TypeVar("V")
 
@@ -50,7 +51,9 @@ class Published:
     self_url: str | Callable[[], str] | None = None
     args: Collection[str] | None = None
 
-    def topics(self, site: Site, url: str, args: Mapping[str, Any]) -> Sequence[tuple[str, Sequence[str]]]:
+    def websub_topics(
+        self, site: Site, url: str, args: Mapping[str, Any]
+    ) -> Sequence[tuple[str, Sequence[str]]]:
         """Return the topic that the page at a URL is, with its hubs."""
         said = self.self_url if isinstance(self.self_url, str) else None
         return [(urljoin(url, said) if said is not None else url, self.hubs_of(site))]
@@ -107,6 +110,29 @@ def _several(said: Iterable[str] | str | None) -> tuple[str, ...] | None:
     return said if said is None else (said,) if isinstance(said, str) else tuple(said)
 
 
+def linkback_hub_links() -> Markup:
+    """Write the ``<link>`` elements of a page that `publisher` decorates: its hubs, and what it is called.
+
+    For the head; they say what its Link headers say. For all other pages there are none.
+    """
+    found = _links_of_this_page()
+    if found is None:
+        return Markup()
+    hubs, own_address = found
+    links = [*((hub, "hub") for hub in hubs), (own_address, "self")]
+    return Markup("\n").join(Markup('<link rel="{}" href="{}">').format(rel, url) for url, rel in links)
+
+
+def _links_of_this_page() -> tuple[list[str], str] | None:
+    """Return the hubs of the page that is being served, and its URL; None where it is no topic."""
+    site = current_site()
+    published = what_says(site.app.view_functions.get(request.endpoint or ""))
+    if not isinstance(published, Published):
+        return None
+    hubs = [urljoin(own_address := published.own_address(site), hub) for hub in published.hubs_of(site)]
+    return (list(dict.fromkeys(hubs)), own_address) if hubs else None
+
+
 def advertise(response: Response) -> Response:
     """Say on a page that is a topic which hubs tell of it, and what it is called: in its Link headers.
 
@@ -114,20 +140,16 @@ def advertise(response: Response) -> Response:
     """
     if response.status_code not in (200, 304) or request.method not in ("GET", "HEAD"):
         return response
-    site = current_site()
-    published = what_says(site.app.view_functions.get(request.endpoint or ""))
-    if not isinstance(published, Published):
+    found = _links_of_this_page()
+    if found is None:
         return response
+    hubs, own_address = found
     said = link_header.parse(response.headers.getlist("Link"))
-    hubs = [site.absolute(hub) if site.settings.site.base_url else hub for hub in published.hubs_of(site)]
-    if not hubs:
-        return response
     known = {link.url for link in said if "hub" in link.rels}
-    has_self = any("self" in link.rels for link in said)
-    *its_hubs, itself = link_values(hubs, published.own_address(site))
-    for hub, value in zip(dict.fromkeys(hubs), its_hubs, strict=True):
+    *its_hubs, itself = link_values(hubs, own_address)
+    for hub, value in zip(hubs, its_hubs, strict=True):
         if hub not in known:
             response.headers.add("Link", value)
-    if not has_self:
+    if not any("self" in link.rels for link in said):
         response.headers.add("Link", itself)
     return response

@@ -18,7 +18,7 @@ from .conditional import Validators, checksum, digest
 from .hooks import look_up
 from .paging import NoSuchPart
 from .place import find_place
-from .values import moment
+from .values import iri_to_uri, moment
 
 if TYPE_CHECKING:
     from .view import Feed
@@ -134,7 +134,8 @@ class Answer:
         if self._place.vary:
             response.vary.update(self._place.vary)
         if self._hubs:
-            for value in link_values(self._hubs, self._place.own_address(self._view, self._obj)):
+            own_address = iri_to_uri(self._place.own_address(self._view, self._obj))  # as the document says
+            for value in link_values(self._hubs, own_address):
                 response.headers.add("Link", value)
         return response
 

@@ -157,7 +157,9 @@ class Feed(View):
     def _get_dynamic_attr(self, attname: str, obj: Any, default: Any = None) -> Any:
         return look_up(self, attname, obj, default)
 
-    def topics(self, site: Site, url: str, args: Mapping[str, Any]) -> Sequence[tuple[str, Sequence[str]]]:
+    def websub_topics(
+        self, site: Site, url: str, args: Mapping[str, Any]
+    ) -> Sequence[tuple[str, Sequence[str]]]:
         """Return the URLs by which hubs know the feed at a URL of ours, each with its hubs.
 
         One for each of its formats, or what the hook ``feed_url`` says. There is none where there is no feed.

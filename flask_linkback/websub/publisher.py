@@ -91,7 +91,7 @@ def topics_of(site: Site, endpoint: str, args: Mapping[str, Any], url: str | Non
         return [Topic(url=url, hubs=hubs_of(site))]
     return [
         Topic(url=topic_url, hubs=tuple(dict.fromkeys(map(site.absolute, hubs))))
-        for topic_url, hubs in says.topics(site, url, args)
+        for topic_url, hubs in says.websub_topics(site, url, args)
     ]
 
 
@@ -106,7 +106,7 @@ def published_at(site: Site, url: str) -> list[Topic]:
 class SaysTopics(Protocol):
     """What a view keeps as its attribute ``feed``: whose topics those of the view are."""
 
-    def topics(
+    def websub_topics(
         self, site: Site, url: str, args: Mapping[str, Any]
     ) -> Iterable[tuple[str, Iterable[str]]]: ...
 
@@ -116,7 +116,7 @@ def what_says(view: Any) -> SaysTopics | None:
     while view is not None:
         for each in (view, getattr(view, "feed", None), getattr(view, "view_class", None)):
             found = getattr(each, MARK, each)
-            if not isinstance(found, type) and hasattr(found, "topics"):
+            if not isinstance(found, type) and hasattr(found, "websub_topics"):
                 return found
         view = getattr(view, "__wrapped__", None)
     return None

@@ -143,6 +143,7 @@ def names(tmp_path: Path, elsewhere: Neighbour) -> Iterator[dict[str, Any]]:
         LINKBACK_ALLOW_NETWORKS="127.0.0.0/8",
         LINKBACK_ALLOW_PORTS="any",
         LINKBACK_RUNNER="off",
+        LINKBACK_HUBS=elsewhere.url("/hub"),
     )
     db = SQLAlchemy(model_class=type("Base", (DeclarativeBase,), {}))
     linkback = Linkback(db=db)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
+from flask import Flask, render_template_string, request
 from flask.views import MethodView, View
 from lxml import etree
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -72,10 +72,10 @@ def links_of(answer: Any) -> list[tuple[str, str]]:
 def told(neighbour: Neighbour) -> list[tuple[str, str]]:
     """Paths of hubs and the topics that they were told of."""
     found = []
-    for request in neighbour.requests:
-        form = dict(parse_qsl(request.body.decode()))
+    for seen in neighbour.requests:
+        form = dict(parse_qsl(seen.body.decode()))
         assert form == {"hub.mode": "publish", "hub.url": form["hub.url"], "hub.topic": form["hub.url"]}
-        found.append((request.path, form["hub.url"]))
+        found.append((seen.path, form["hub.url"]))
     return found
 
 
@@ -101,17 +101,18 @@ def test_w1_without_a_hub_there_is_an_error_and_with_one_it_is_told(
     blog = blogs(database_url)
     with blog.app.app_context(), pytest.raises(NoHub, match=r"^Give hub_url or set LINKBACK_HUBS\.$"):
         blog.linkback.websub.ping_hub(TOPIC)
+    assert issubclass(NoHub, ValueError)  # as in django-push
     ping(blog, TOPIC, hub)
     assert neighbour.requests == []  # nothing in the request
     with heard(blog) as said:
         work(blog)
-    (request,) = neighbour.requests
-    assert request.method == "POST"
+    (seen,) = neighbour.requests
+    assert seen.method == "POST"
     topic = quote(TOPIC, safe="")
-    assert request.body == f"hub.mode=publish&hub.url={topic}&hub.topic={topic}".encode()
-    assert request.header("Content-Type") == "application/x-www-form-urlencoded"
-    assert "Linkback" in (request.header("User-Agent") or "")
-    assert request.header("Authorization") is None
+    assert seen.body == f"hub.mode=publish&hub.url={topic}&hub.topic={topic}".encode()
+    assert seen.header("Content-Type") == "application/x-www-form-urlencoded"
+    assert "Linkback" in (seen.header("User-Agent") or "")
+    assert seen.header("Authorization") is None
     assert said == [("hub_pinged", {"topic_url": TOPIC, "hub_url": hub, "status": 204})]
 
 
@@ -270,12 +271,19 @@ def test_hubs_work_without_linkback() -> None:
     assert links_of(answer) == [("hub", HUB), ("self", "http://localhost/feed")]
 
 
+@pytest.mark.parametrize(
+    ("said", "topic"),
+    [
+        ("/canonical", "https://blog.example/canonical"),
+        ("canonical?a=é b", "https://blog.example/canonical?a=%C3%A9%20b"),
+        ("https://blog.example/grün", "https://blog.example/gr%C3%BCn"),
+    ],
+)
 def test_the_hook_for_its_own_address_is_heard(
-    blogs: Callable[..., Blog], sqlite_url: str, neighbour: Neighbour, hub: str
+    blogs: Callable[..., Blog], sqlite_url: str, neighbour: Neighbour, hub: str, said: str, topic: str
 ) -> None:
     blog = blogs(sqlite_url, HUBS=hub)
-    answer = add_feed(blog, type("One", (Latest,), {"feed_url": "/canonical"})).get("/feed.atom")
-    topic = "https://blog.example/canonical"
+    answer = add_feed(blog, type("One", (Latest,), {"feed_url": said})).get("/feed.atom")
     assert links_of(answer)[-1] == ("self", topic)
     assert discover(TOPIC, body=answer.data, media_type=answer.mimetype).topic_url == topic
     blog.linkback.websub.ping_on_change(blog.Post, feeds=["latest"])
@@ -403,8 +411,6 @@ def test_what_is_not_the_page_says_nothing(blogs: Callable[..., Blog], sqlite_ur
     blog = blogs(sqlite_url, HUBS=HUB)
 
     def view() -> Any:
-        from flask import request
-
         return "x", int(request.args["status"])
 
     client = page_of(blog, lambda websub, route: route(websub.publisher(view)))
@@ -468,6 +474,23 @@ def test_a_page_may_have_links_and_hubs_of_its_own(blogs: Callable[..., Blog], s
     blog = blogs(sqlite_url, HUBS=HUB)
     answer = page_of(blog, lambda websub, route: route(websub.publisher(hubs=())(lambda: "x"))).get("/news")
     assert links_of(answer) == []
+
+
+def test_the_head_of_a_page_says_what_its_headers_say(blogs: Callable[..., Blog], sqlite_url: str) -> None:
+    blog = blogs(sqlite_url, HUBS=[HUB, "https://second.example/?a&b"])
+
+    def view() -> str:
+        return render_template_string("<head><title>x</title>{{ linkback_hub_links() }}</head><body>")
+
+    client = page_of(blog, lambda websub, route: route(websub.publisher(view)))
+    blog.app.add_url_rule("/plain", "plain", lambda: view())
+    answer = client.get("/news?a=1&utm_source=x&b=%22%3E")
+    topic = "https://blog.example/news?a=1&b=%22%3E"
+    by_header = discover(topic, link=answer.headers.getlist("Link"))
+    by_document = discover(topic, body=answer.data, media_type="text/html")
+    for offer in (by_header, by_document):
+        assert (offer.topic_url, offer.hubs) == (topic, (HUB, "https://second.example/?a&b"))
+    assert client.get("/plain").text == "<head><title>x</title></head><body>"
 
 
 # --- telling one hub --------------------------------------------------------------------------------------
@@ -671,7 +694,7 @@ def test_who_we_are_at_a_hub(
 
     ping(blog, TOPIC)
     work(blog)
-    said = {request.path: request.header("Authorization") for request in neighbour.requests}
+    said = {seen.path: seen.header("Authorization") for seen in neighbour.requests}
     assert said == {"/a": BASIC, "/a/": None, "/b": None}
 
 
@@ -771,6 +794,18 @@ def test_created_changed_and_deleted_objects_are_news(beats: Blog, news: Callabl
     assert news() == ["/all"]
     change(beats, story, title="Two")
     assert news() == []  # it says the same
+    delete(beats, story)
+    assert news() == ["/all"]
+
+
+def test_only_changes_of_these_columns_count(beats: Blog, news: Callable[[], list[str]]) -> None:
+    beats.linkback.websub.ping_on_change(beats.started[1], feeds=["all"], fields=["title"])
+    story = write(beats, title="One")
+    assert news() == ["/all"]
+    change(beats, story, live=False)
+    assert news() == []
+    change(beats, story, title="Two", live=True)
+    assert news() == ["/all"]
     delete(beats, story)
     assert news() == ["/all"]
 
@@ -937,7 +972,12 @@ def test_without_hubs_nothing_is_owed_and_no_address_is_needed(
 
 def test_what_is_missing_is_told(blogs: Callable[..., Blog], sqlite_url: str) -> None:
     blog = blogs(sqlite_url, HUBS=HUB, content=None)
-    for arguments in ({"feeds": []}, {"feeds": "latest"}, {"feeds": ["latest"], "at": "publishd"}):
+    for arguments in (
+        {"feeds": []},
+        {"feeds": "latest"},
+        {"feeds": ["latest"], "at": "publishd"},
+        {"feeds": ["latest"], "fields": ["titel"]},
+    ):
         with pytest.raises(TypeError):
             blog.linkback.websub.ping_on_change(blog.Post, **arguments)
     add_feed(blog)
