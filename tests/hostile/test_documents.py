@@ -160,7 +160,6 @@ PARSERS: Final[Mapping[str, tuple[Parser, tuple[type[Exception], ...]]]] = {
     "websub.discover in anything": (lambda document: _offer(_header(document)[:100])(document), ()),
     "websub.parse_verification": (_verification, (websub.RequestError,)),
     "websub.known_hub": (lambda document: websub.known_hub(_text(document)), ()),
-    "websub.link_values": (lambda document: websub.link_values([_text(document)], _text(document)), ()),
     "entries.parse": (
         lambda document: entries.parse(document, url="https://a.example/feed"),
         (entries.NotAFeed,),
