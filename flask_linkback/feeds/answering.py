@@ -15,10 +15,11 @@ from werkzeug.exceptions import NotFound
 
 from ..protocols.websub import link_values
 from .conditional import Validators, checksum, digest
+from .extensions import dated
 from .hooks import look_up
 from .paging import NoSuchPart
 from .place import find_place
-from .values import iri_to_uri, moment
+from .values import iri_to_uri
 
 if TYPE_CHECKING:
     from .view import Feed
@@ -56,7 +57,7 @@ class Answer:
         """What is known of the feed's state without its items."""
         last_modified = self._ask("last_modified")
         if last_modified is not None:
-            last_modified = moment(last_modified, self._place.timezone)
+            last_modified = dated(last_modified, self._place.timezone, "last_modified")
         etag = self._ask("etag")
         if last_modified is None and etag is None:
             return Validators()

@@ -59,3 +59,8 @@ def _check_types(view: Any) -> None:
     size = view.paginate_by
     if size is not None and not (isinstance(size, int) and size > 0):
         raise ImproperlyConfigured(f"{view.__name__}.paginate_by must be a number of items, not {size!r}.")
+    cache = view.cache
+    if cache is not None and not (hasattr(cache, "get") and hasattr(cache, "set")):
+        raise ImproperlyConfigured(
+            f"{view.__name__}.cache must be a cache with get() and set(), such as cachelib's, not {cache!r}."
+        )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime, tzinfo
 from typing import Any, ClassVar, Self, TypeVar
 
 from ..errors import ImproperlyConfigured, did_you_mean
+from .values import moment
 from .writer import SimplerXMLGenerator
 
 __all__ = [
@@ -18,7 +20,9 @@ __all__ = [
     "Extension",
     "Prefixes",
     "all_of",
+    "dated",
     "named",
+    "paired",
     "several",
     "wrong",
 ]
@@ -142,6 +146,21 @@ def all_of(kind: type[T], said: Any, hook: str) -> Sequence[T]:
         if not isinstance(each, kind):
             raise wrong(hook, f"{kind.__name__}(...) or a list of them is needed, not {each!r}.")
     return things
+
+
+def dated(said: Any, zone: tzinfo, hook: str) -> datetime:
+    """Return a date that a hook said with its time zone, or this one where it has none."""
+    if not isinstance(said, date):
+        raise wrong(hook, f"a date or datetime is needed, not {said!r}.")
+    return moment(said, zone)
+
+
+def paired(said: Any, hook: str) -> Sequence[tuple[str, Any]]:
+    """Return pairs of a relation and an address as a list."""
+    pairs = several(said)
+    if not all(isinstance(each, tuple | list) and len(each) == 2 for each in pairs):
+        raise wrong(hook, f"a list of pairs (relation, URL) is needed, not {said!r}.")
+    return [(str(rel), href) for rel, href in pairs]
 
 
 def named(said: Any, hook: str, known: Collection[str], *, required: Iterable[str] = ()) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from jinja2 import Template, TemplateNotFound
 from ..site import current_flask
 from .atom import Atom1Feed
 from .counts import counted, is_counted
-from .extensions import Extension, all_of
+from .extensions import Extension, all_of, dated
 from .hooks import Constant, Hook, bind, is_of
 from .place import Place
 from .rss import Rss201rev2Feed
 from .syndication import SyndicationFeed
 from .threads import MentionCount
-from .values import Author, Enclosure, as_text, enclosure_at, iri_to_uri, is_plain, moment, uri_of_path
+from .values import Author, Enclosure, as_text, enclosure_at, iri_to_uri, is_plain, uri_of_path
 from .vocabularies import ITEM_HOOKS
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ class ItemHooks:
         self._comments = self._bound("item_comments")
         self._categories = self._category_hook()
         self._copyright = self._bound("item_copyright")
-        self._clean_date = _aware_as_django if self._compatible else moment
         self._enclosures = self._enclosure_hook()
         self._more = None if is_of(view, "item_extra_kwargs") else view.item_extra_kwargs
         self._authors = None if self._compatible else self._bound("item_authors")
@@ -69,48 +68,15 @@ class ItemHooks:
 
     def as_dicts(self) -> Callable[[Any], Item]:
         """Return what makes the values of an item, as a generator keeps them."""
-        values, authors, extensions, more = self._values(), self._authors, self._extensions, self._more
+        make, authors, extensions, more = self._maker(None), self._authors, self._extensions, self._more
+        if authors is None and not extensions and more is None:
+            return make
         place = self._place
 
-        def make(item: Any) -> Item:
-            (
-                title,
-                link,
-                description,
-                author_name,
-                author_email,
-                author_link,
-                pubdate,
-                updateddate,
-                comments,
-                unique_id,
-                unique_id_is_permalink,
-                enclosures,
-                categories,
-                item_copyright,
-            ) = values(item)
-            # written out: as quick as can be, where a feed has thousands
-            made: Item = {
-                "title": title,
-                "link": link,
-                "description": description,
-                "author_name": author_name,
-                "author_email": author_email,
-                "author_link": author_link,
-                "pubdate": pubdate,
-                "updateddate": updateddate,
-                "comments": comments,
-                "unique_id": unique_id,
-                "unique_id_is_permalink": unique_id_is_permalink,
-                "enclosures": enclosures,
-                "categories": categories,
-                "item_copyright": item_copyright,
-                "ttl": None,
-                "authors": absolute_authors(authors(item), "item_authors", place)
-                if authors is not None
-                else (),
-                "extensions": (),
-            }
+        def make_more(item: Any) -> Item:
+            made: Item = make(item)
+            if authors is not None:
+                made["authors"] = absolute_authors(authors(item), "item_authors", place)
             if extensions:
                 made["extensions"] = [
                     extension(said) for hook, extension in extensions if (said := hook(item)) is not None
@@ -120,7 +86,7 @@ class ItemHooks:
                 made["ttl"] = as_text(made["ttl"])  # the one of them that no hook says
             return made
 
-        return make
+        return make_more
 
     def made(self, items: Iterable[Any], *, stream: bool) -> Iterable[Item]:
         """Return the values of items; those of a stream are made as they are taken."""
@@ -137,35 +103,29 @@ class ItemHooks:
 
     def as_xml(self, feed: Rss201rev2Feed | Atom1Feed) -> Callable[[Any], str]:
         """Return what writes at once what is said of an item, and tells ``feed`` the newest date so far."""
-        values = self._values()
-        write: Callable[..., str] = feed.item_xml
-        newest: datetime | None = None
+        return self._maker(feed)
 
-        def make(item: Any) -> str:
-            nonlocal newest
-            several = values(item)
-            if (published := several[6]) is not None and (newest is None or published > newest):
-                newest = feed.newest = published
-            if (updated := several[7]) is not None and (newest is None or updated > newest):
-                newest = feed.newest = updated
-            return write(*several, None)
+    def _maker(self, feed: Rss201rev2Feed | Atom1Feed | None) -> Callable[[Any], Any]:
+        """Return what asks the hooks, and writes what they say by ``feed``, or returns it.
 
-        return make
-
-    def _values(self) -> Callable[[Any], tuple[Any, ...]]:
-        """Return what asks the hooks, in the order of the arguments of ``item_xml``."""
+        One function with two ends, and values written out: as quick as can be, where a feed has thousands.
+        """
         title, description, link, guid = self._title, self._description, self._link, self._guid
         name, email, address = self._author_name, self._author_email, self._author_link
         permalink, enclosures, comments = self._permalink, self._enclosures, self._comments
-        pubdate, updateddate, clean = self._pubdate, self._updateddate, self._clean_date
+        pubdate, updateddate = self._pubdate, self._updateddate
         categories, rights = self._categories, self._copyright
         absolute, at = self._addresses()
         uri = iri_to_uri if self._compatible else self._place.uri_or_none
         # what is joined to the root of the site nearly always
         origin = "" if self._compatible else self._place.origin
         zone = self._place.timezone
+        clean = _aware_as_django if self._compatible else dated
+        write: Callable[..., str] | None = feed.item_xml if feed is not None else None
+        newest: datetime | None = None
 
-        def values(item: Any) -> tuple[Any, ...]:
+        def make(item: Any) -> Any:
+            nonlocal newest
             title_of = title(item) if title is not None else None
             description_of = description(item) if description is not None else None
             said = link(item) if link is not None else None
@@ -180,29 +140,67 @@ class ItemHooks:
                 address_of = uri(address(item)) if address is not None else None
             published = pubdate(item) if pubdate is not None else None
             if published.__class__ is not datetime or published.tzinfo is None:
-                published = clean(published, zone) if published else None
+                published = clean(published, zone, "item_pubdate") if published else None
             updated = updateddate(item) if updateddate is not None else None
             if updated.__class__ is not datetime or updated.tzinfo is None:
-                updated = clean(updated, zone) if updated else None
+                updated = clean(updated, zone, "item_updateddate") if updated else None
             said = comments(item) if comments is not None else None
-            return (
-                title_of if title_of.__class__ is str else as_text(title_of),
+            comments_of = absolute(said) if said is not None else None
+            if title_of.__class__ is not str:
+                title_of = as_text(title_of)
+            if description_of.__class__ is not str:
+                description_of = as_text(description_of)
+            if name_of.__class__ is not str:
+                name_of = as_text(name_of)
+            if id_of.__class__ is not str:
+                id_of = as_text(id_of)
+            permalink_of = permalink(item) if permalink is not None else None
+            enclosures_of = (enclosures(item) or ()) if enclosures is not None else ()
+            categories_of = (categories(item) or ()) if categories is not None else ()
+            rights_of = as_text(rights(item)) if rights is not None else None
+            if write is None:
+                return {
+                    "title": title_of,
+                    "link": link_of,
+                    "description": description_of,
+                    "author_name": name_of,
+                    "author_email": email_of,
+                    "author_link": address_of,
+                    "pubdate": published,
+                    "updateddate": updated,
+                    "comments": comments_of,
+                    "unique_id": id_of,
+                    "unique_id_is_permalink": permalink_of,
+                    "enclosures": enclosures_of,
+                    "categories": categories_of,
+                    "item_copyright": rights_of,
+                    "ttl": None,
+                    "authors": (),
+                    "extensions": (),
+                }
+            if published is not None and (newest is None or published > newest):
+                newest = feed.newest = published  # type: ignore[union-attr]  # with a feed to write by
+            if updated is not None and (newest is None or updated > newest):
+                newest = feed.newest = updated  # type: ignore[union-attr]
+            return write(
+                title_of,
                 link_of,
-                description_of if description_of.__class__ is str else as_text(description_of),
-                name_of if name_of.__class__ is str else as_text(name_of),
+                description_of,
+                name_of,
                 email_of,
                 address_of,
                 published,
                 updated,
-                absolute(said) if said is not None else None,
-                id_of if id_of.__class__ is str else as_text(id_of),
-                permalink(item) if permalink is not None else None,
-                (enclosures(item) or ()) if enclosures is not None else (),
-                (categories(item) or ()) if categories is not None else (),
-                as_text(rights(item)) if rights is not None else None,
+                comments_of,
+                id_of,
+                permalink_of,
+                enclosures_of,
+                categories_of,
+                rights_of,
+                None,
             )
 
-        return values
+        return make
 
     # --- hooks that are more than one ----------------------------------------------------------------
 
@@ -237,7 +235,9 @@ class ItemHooks:
             return (
                 own
                 if self._compatible
-                else lambda item: [_joined(each, join) for each in _enclosures(own(item))]
+                else lambda item: [
+                    _joined(each, join) for each in all_of(Enclosure, own(item) or (), "item_enclosures")
+                ]
             )
         names = ("item_enclosure_url", "item_enclosure_length", "item_enclosure_mime_type")
         url, length, mime_type = map(self._bound, names)
@@ -334,10 +334,6 @@ class ItemHooks:
         self._title, self._description = draw_title, draw_description
 
 
-def _enclosures(said: Any) -> Iterable[Enclosure]:
-    return [said] if isinstance(said, Enclosure) else said or ()
-
-
 def _joined(enclosure: Enclosure, join: Callable[[Any], str]) -> Enclosure:
     url = join(enclosure.url)
     # one that is absolute already may be of a class of its own
@@ -360,7 +356,7 @@ def absolute_authors(said: Any, hook: str, place: Place) -> Sequence[Author]:
     ]
 
 
-def _aware_as_django(at: Any, zone: tzinfo) -> Any:
+def _aware_as_django(at: Any, zone: tzinfo, hook: str) -> Any:
     """A day has no time zone to ask for (AttributeError)."""
     return at if at.utcoffset() is not None else at.replace(tzinfo=zone)
 

@@ -18,7 +18,7 @@ from ..site import Site, find_site
 from . import generators
 from .answering import Answer, calling_items
 from .checking import check_class
-from .extensions import Extension, all_of
+from .extensions import Extension, all_of, dated, paired
 from .hooks import bind, is_of, look_up
 from .hubs import first_hub, hubs_for, says_hubs
 from .items import ItemHooks, absolute_authors
@@ -257,14 +257,14 @@ class Feed(View):
         more: dict[str, Any] = {}
         if not compatible:
             last_modified = say("last_modified")
-            more["updated"] = moment(last_modified, place.timezone) if last_modified else None
+            more["updated"] = dated(last_modified, place.timezone, "last_modified") if last_modified else None
             more["authors"] = absolute_authors(say("authors"), "authors", place)
             more["icon"], more["favicon"] = (
                 place.uri(said) if (said := say(name)) is not None else None for name in ("icon", "favicon")
             )
             more["deleted_items"] = self._tombstones(say("deleted_items"), place)
             more["hubs"] = place.hubs(self, obj)
-            more["links"] = [(rel, place.uri(href)) for rel, href in say("links") or ()]
+            more["links"] = [(rel, place.uri(href)) for rel, href in paired(say("links") or (), "links")]
             more["extensions"] = [
                 extension.of(said, name, place.uri)
                 for name, extension in FEED_HOOKS.items()

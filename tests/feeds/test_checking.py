@@ -22,6 +22,7 @@ from flask_linkback.errors import ImproperlyConfigured
         ({"feed_types": ("atom",)}, "feed_types says 'atom'"),
         ({"paginate_by": 0}, "paginate_by must be a number of items, not 0"),
         ({"paginate_by": "20"}, "paginate_by must be a number of items, not '20'"),
+        ({"cache": {1, 2}}, "cache must be a cache with get"),
     ],
 )
 def test_what_cannot_work_is_refused(values: dict[str, Any], message: str) -> None:
@@ -73,3 +74,24 @@ def test_a_prefix_that_nobody_declares_is_refused() -> None:
     feed.add_item("x", "https://x.example/", "x")
     with pytest.raises(ValueError, match=r"Nothing declares the prefix of 'foo:bar'"):
         feed.writeString("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"item_pubdate": "2026-01-01"}, "item_pubdate: a date or datetime is needed, not '2026-01-01'."),
+        ({"item_updateddate": 17}, "item_updateddate: a date or datetime is needed, not 17."),
+        ({"last_modified": "today"}, "last_modified: a date or datetime is needed, not 'today'."),
+        ({"links": ["/a"]}, r"links: a list of pairs \(relation, URL\) is needed"),
+        ({"item_enclosures": lambda self, item: ["/a.mp3"]}, r"item_enclosures: Enclosure\(...\) or a list"),
+    ],
+)
+def test_what_a_hook_says_wrong_is_told_with_its_name(values: dict[str, Any], message: str) -> None:
+    app = Flask("feeds")
+    said = {"title": "x", "link": "/", "items": ["a"], "item_link": "/a", **values}
+    view = type("Latest", (Feed,), said)
+    with (
+        app.test_request_context(),
+        pytest.raises(ImproperlyConfigured, match=f"^{message}"),
+    ):
+        view().dispatch_request()
