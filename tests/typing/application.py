@@ -126,6 +126,21 @@ def publish() -> None:
     linkback.publish("/news", targets=["https://elsewhere.example/"])
     linkback.publish("/news", targets="https://elsewhere.example/; https://other.example/")
     linkback.publish("/news", feeds=["/feed.atom"])
+    linkback.publish("/news", feeds="/feed.atom", hubs=["https://hub.example/"])
+    linkback.websub.ping_hub("/feed.atom")
+    linkback.websub.ping_hub("/feed.atom", "https://hub.example/")
+    linkback.websub.ping_on_change(
+        Post,
+        feeds=[
+            "feeds.latest",
+            ("feeds.beat", lambda post: {"beat_id": post.beat_id}),
+            "/x",
+            lambda post: post.url(),
+        ],
+        when=lambda post: post.is_open,
+        at="published_at",
+        fields=["html"],
+    )
     linkback.gone("/news")
     linkback.moved("/about", "/about-us")
     db.session.commit()
@@ -135,6 +150,26 @@ def publish() -> None:
 
 
 # --- the outbox ---------------------------------------------------------------------------------------
+
+
+@linkback.websub.publisher
+def notices() -> str:
+    return "<title>Notices</title>"
+
+
+@linkback.websub.publisher(args=["page"], hubs="https://hub.example/")
+async def calendar(year: int) -> str:
+    return f"<title>{year}</title>"
+
+
+@linkback.websub.credentials
+def hub_credentials(hub_url: str) -> tuple[str, str] | None:
+    return ("me", "secret") if hub_url == "https://hub.example/" else None
+
+
+def decorated() -> None:
+    assert_type(notices(), str)
+    assert_type(hub_credentials("https://hub.example/"), tuple[str, str] | None)
 
 
 def tend() -> None:
