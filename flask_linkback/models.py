@@ -725,6 +725,8 @@ class Subscriber(Base):
     key: Mapped[str] = mapped_column(sa.String(64))
     """SHA-256 of topic and callback."""
     topic_id: Mapped[int] = mapped_column(_BigInt, sa.ForeignKey("linkback_topic.id", ondelete="CASCADE"))
+    topic_url: Mapped[str]
+    """The topic as the subscriber spells it."""
     callback_url: Mapped[str]
     callback_host: Mapped[str] = mapped_column(sa.String(255))
     secret: Mapped[Secret | None]
@@ -734,7 +736,7 @@ class Subscriber(Base):
     lease_seconds: Mapped[int | None]
     lease_expires_at: Mapped[datetime | None]
     wanted_key: Mapped[str | None] = mapped_column(sa.String(32))
-    """Names the newest request to subscribe, as long as it is not verified: until then nothing else changes."""
+    """Names the newest request to subscribe until it is verified, or is not: nothing else changes before."""
     wanted_secret: Mapped[Secret | None]
     """The secret of that request."""
     failures: Mapped[int] = mapped_column(default=0)
