@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from . import changes, models, publishing, templating
 from .blueprints import directory, door, mentions, pages, pictures, pingback, trackback, webmention
+from .blueprints import hub as hub_blueprint
 from .changes import Watches
 from .cli import linkback_cli
 from .config import Settings
@@ -31,10 +32,11 @@ from .linkbacks import (
 )
 from .linkbacks.spam import SpamChecks
 from .linkbacks.targets import Target, Targets, View
-from .models import Mention
+from .models import Mention, Subscriber
 from .outbox import burying, health, jobs, worker
 from .outbox.worker import Runner
 from .site import EXTENSION, Site, current_site
+from .websub import distributing, hub, subscribers
 
 if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
@@ -55,18 +57,59 @@ _HANDLERS: Final[Mapping[str, Callable[..., jobs.Outcome]]] = {
     moving.ANNOUNCE_REMOVED: moving.announce_removed,
     avatars.FETCH: avatars.fetch_avatar,
     weblogs.VERIFY: weblogs.verify,
+    hub.VERIFY: subscribers.verify,
+    subscribers.DENY: subscribers.tell_denied,
+    hub.FETCH: distributing.fetch_topic,
+    hub.DELIVER: distributing.deliver,
     jobs.BURY: burying.bury,
 }
 _BURIALS: Final[Mapping[str, Callable[..., Any]]] = {
     receiving.VERIFY: verifying.give_up,
     sending.SEND: sending.give_up,
     directories.PING: directories.give_up,
+    hub.VERIFY: subscribers.give_up,
 }
 _CHORES: Final[Sequence[Callable[[Site], Any]]] = (
     verifying.owe_rechecks,
     avatars.tend_avatars,
     weblogs.sweep,
+    subscribers.sweep,
+    distributing.sweep,
 )
+
+
+class WebSub:
+    """The hub, as ``linkback.websub``."""
+
+    def __init__(self) -> None:
+        self._policies = hub.Policies()
+
+    def hub_policy(self, function: hub.Policy) -> hub.Policy:
+        """Decorate a function that takes a callback's URL, a topic's and the parameters of a request.
+
+        It returns a reason to deny the subscription, which the callback is told, or None. Called by the
+        worker before the callback is asked, outside of any transaction: it may ask a service. Of several,
+        the first that gives a reason counts.
+        """
+        self._policies.add(function)
+        return function
+
+    def deny(self, subscriber: Subscriber, reason: str = "") -> bool:
+        """End a subscription at our hub and tell its callback why. The caller commits.
+
+        False where there was none.
+        """
+        return subscribers.deny(current_site(), subscriber, reason)
+
+    def redeliver(self, subscriber: Subscriber) -> bool:
+        """Send a subscriber of our hub what its topic says now once more. The caller commits.
+
+        False where the topic was not fetched yet.
+        """
+        owed = distributing.redeliver(current_site().session, subscriber)
+        if owed:
+            changes.note_call(current_site().session, "redeliver")
+        return owed
 
 
 class Linkback:
@@ -74,9 +117,9 @@ class Linkback:
 
     Several applications may share one object; what is registered on it counts for all of them,
     whenever it is registered. The tables join ``db.metadata`` as soon as ``db`` is known.
-    ``blueprints`` names those that are registered by `init_app` (default: all that PROTOCOLS and
-    DIRECTORY_SERVER switch on); with ``()`` the application mounts ``linkback.blueprints["pingback"]``
-    itself.
+    ``blueprints`` names those that are registered by `init_app` (default: all that PROTOCOLS,
+    DIRECTORY_SERVER and HUB_ENABLED switch on); with ``()`` the application mounts
+    ``linkback.blueprints["pingback"]`` itself.
     """
 
     def __init__(
@@ -93,12 +136,14 @@ class Linkback:
             "webmention": webmention.make_blueprint(),
             "trackback": trackback.make_blueprint(),
             "directory": directory.make_blueprint(),
+            "hub": hub_blueprint.make_blueprint(),
         }
         directory.add_methods(self.xmlrpc)
         self._blueprints_wanted = blueprints
         self._targets = Targets()
         self._watches = Watches()
         self._spam = SpamChecks()
+        self.websub = WebSub()
         if db is not None:
             models.attach(db.metadata)
         if app is not None:
@@ -119,7 +164,7 @@ class Linkback:
         models.attach(db.metadata)
         site = Site(app, db, settings)
         # a runner from the start: it has to know of every fork
-        for registry in (Runner(), self._targets, self._watches, self._spam):
+        for registry in (Runner(), self._targets, self._watches, self._spam, self.websub._policies):
             site.put(registry)
         site.handlers.update(_HANDLERS)
         site.burials.update(_BURIALS)
@@ -339,6 +384,8 @@ def _switched_on(settings: Settings) -> Sequence[str]:
     names = list(settings.linkbacks.protocols)
     if settings.linkbacks.directory_server:
         names += ["pingback", "directory"]  # the first has the endpoint of all XML-RPC methods
+    if settings.websub.hub_enabled:
+        names.append("hub")
     return list(dict.fromkeys(names))
 
 

@@ -28,7 +28,7 @@ from ..outbox.replies import attempt_of, outcome_of
 from ..outbox.writers import Writers
 from ..protocols.signatures import sign
 from ..site import Site
-from .hub import DELIVER, FETCH, follows, hub_url
+from .hub import DELIVER, follows, hub_url
 
 __all__ = ["attempts_of", "deliver", "deliveries_of", "fetch_topic", "redeliver", "sweep"]
 
