@@ -337,7 +337,7 @@ def _with(callback: str, fields: Mapping[str, str]) -> str:
     return f"{callback}{mark}{urlencode(fields, quote_via=quote, safe='', errors='replace')}"
 
 
-_ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
+_ENCODED = re.compile(r"%([0-9A-Fa-f]{2})?")
 _UNRESERVED: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 _NOT_IN_HEADERS = re.compile(r"[^!-~]|[\"<>]")
 
@@ -353,5 +353,7 @@ def spelled(path: str) -> str:
 
 
 def _decoded(found: re.Match[str]) -> str:
+    if found[1] is None:
+        return "%25"
     character = chr(int(found[1], 16))
     return character if character in _UNRESERVED else found[0].upper()

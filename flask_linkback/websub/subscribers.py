@@ -288,11 +288,9 @@ def _sweep(session: Session, now: datetime, kept_for: timedelta) -> None:
     followed = sa.exists().where(Subscriber.topic_id == Topic.id)
     for statement in (
         sa.update(Subscriber).where(over).values(state=SubscriberState.expired, reason="The lease ran out."),
-        sa.delete(Subscriber).where(unwanted, never),
+        sa.delete(Subscriber).where(unwanted, never, Subscriber.created_at <= now - _UNVERIFIED_FOR),
+        sa.delete(Subscriber).where(never, Subscriber.created_at <= now - kept_for),
         sa.delete(Subscriber).where(unwanted, Subscriber.lease_expires_at <= now - kept_for),
-        sa.delete(Subscriber).where(
-            Subscriber.created_at <= now - kept_for, Subscriber.verified_at.is_(None)
-        ),
         sa.delete(Topic).where(~followed, Topic.created_at <= now - _UNVERIFIED_FOR),
     ):
         session.execute(statement, execution_options=_IN_THE_DATABASE)
