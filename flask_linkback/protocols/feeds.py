@@ -12,6 +12,8 @@ from typing import Any, Final
 from urllib.parse import urldefrag, urljoin
 from xml.parsers import expat
 
+from .xml import is_common_encoding
+
 __all__ = ["MAX_BYTES", "Problem", "Report", "examine", "parse_rfc822", "parse_rfc3339"]
 
 MAX_BYTES: Final = 32 << 20
@@ -298,15 +300,8 @@ class _OddEncoding(_Refused):
     advice = "Write it in UTF-8."
 
 
-_is_common_encoding: Final = re.compile(
-    r"utf-?8|utf-?16(?:le|be)?|(?:us-)?ascii|iso-8859-(?:1?\d|2)|latin-?1|windows-125\d|koi8-[ru]",
-    re.IGNORECASE | re.ASCII,
-).fullmatch
-
-
 def _check_encoding(name: str) -> None:
-    # to any other name expat would decode by Python's codec of that name, such as unicode_escape
-    if not _is_common_encoding(name):
+    if not is_common_encoding(name):
         raise _OddEncoding(f"Its encoding is one that few readers know: {_short(name)}")
 
 
