@@ -17,6 +17,7 @@ from flask_linkback.fetch import check_url
 from flask_linkback.outbox.retry import parse_retry_after
 from flask_linkback.protocols import (
     discovery,
+    entries,
     feeds,
     images,
     link_header,
@@ -25,6 +26,7 @@ from flask_linkback.protocols import (
     trackback,
     weblogupdates,
     webmention,
+    websub,
     xml,
     xmlrpc,
 )
@@ -108,6 +110,18 @@ def _feed(content_type: Callable[[bytes], str]) -> Parser:
     )
 
 
+def _offer(media_type: str) -> Parser:
+    return lambda document: websub.discover(
+        "https://a.example/feed", link=[_header(document)], body=document, media_type=media_type
+    )
+
+
+def _verification(document: bytes) -> Any:
+    said = _text(document)
+    query = {f"hub.{name}": said for name in ("topic", "challenge", "lease_seconds", "reason")}
+    return websub.parse_verification({**query, "hub.mode": "subscribe"})
+
+
 Parser = Callable[[bytes], Any]
 PARSERS: Final[Mapping[str, tuple[Parser, tuple[type[Exception], ...]]]] = {
     "parse_call": (xmlrpc.parse_call, (xmlrpc.Fault,)),
@@ -140,6 +154,26 @@ PARSERS: Final[Mapping[str, tuple[Parser, tuple[type[Exception], ...]]]] = {
     "weblogupdates.parse_response": (weblogupdates.parse_response, (xmlrpc.Fault, xml.Malformed)),
     "feeds.examine": (_feed(lambda _: "application/xml"), ()),
     "feeds.examine, any header": (_feed(_header), ()),
+    "websub.discover in HTML": (_offer("text/html"), ()),
+    "websub.discover in XML": (_offer("application/xml"), ()),
+    "websub.discover in JSON": (_offer("application/feed+json"), ()),
+    "websub.discover in anything": (lambda document: _offer(_header(document)[:100])(document), ()),
+    "websub.parse_verification": (_verification, (websub.RequestError,)),
+    "websub.known_hub": (lambda document: websub.known_hub(_text(document)), ()),
+    "websub.link_values": (lambda document: websub.link_values([_text(document)], _text(document)), ()),
+    "entries.parse": (
+        lambda document: entries.parse(document, url="https://a.example/feed"),
+        (entries.NotAFeed,),
+    ),
+    "entries.parse, any header": (
+        lambda document: entries.parse(document, content_type=_header(document)),
+        (entries.NotAFeed,),
+    ),
+    "entries.only_new": (lambda document: entries.only_new(document[: len(document) // 2], document), ()),
+    "entries.only_new of itself": (
+        lambda document: entries.only_new(document, document, content_type=_header(document)),
+        (),
+    ),
     "parse_rfc822": (lambda document: feeds.parse_rfc822(_text(document)), ()),
     "parse_rfc3339": (lambda document: feeds.parse_rfc3339(_text(document)), ()),
     "parse_retry_after": (lambda document: parse_retry_after(_header(document), NOW), ()),
