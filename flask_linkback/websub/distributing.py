@@ -26,6 +26,7 @@ from ..outbox import jobs
 from ..outbox.jobs import Claim, Outcome
 from ..outbox.replies import attempt_of, outcome_of
 from ..outbox.writers import Writers
+from ..protocols.entries import only_new
 from ..protocols.signatures import sign
 from ..site import Site
 from .hub import DELIVER, follows, hub_url
@@ -212,8 +213,7 @@ def deliver(site: Site, claim: Claim) -> Outcome:
     if _is_before(session, claim, row.key):
         session.rollback()
         return jobs.later(_ASIDE_SECONDS, "The delivery before is under way.")
-    before = None if row.whole else _got_last(session, row.key, content_id)
-    sent = site.get(_Shelf).get((content_id, before), lambda: _made(session, content_id, before))
+    sent = _to_send(site, session, row, content_id)
     session.rollback()  # no transaction stays open over HTTP
     if sent is None:
         return jobs.done("The content is not kept any more.")
@@ -257,6 +257,21 @@ def _is_before(session: Session, claim: Claim, key: str) -> bool:
     return session.execute(sa.select(_job.c.id).where(earlier).limit(1)).first() is not None
 
 
+def _to_send(site: Site, session: Session, row: Any, content_id: int) -> _Sent | None:
+    """Return what a subscriber is sent of a content; None where it is not kept any more.
+
+    All of it, but for the entries of an Atom or RSS feed that the subscriber has already (WebSub, section 7).
+    """
+    shelf = site.get(_Shelf)
+    whole = shelf.get((content_id, None), lambda: _read(session, content_id))
+    if whole is None or row.whole or "xml" not in whole.content_type.lower():
+        return whole
+    before = _got_last(session, row.key, content_id)
+    if before is None:
+        return whole
+    return shelf.get((content_id, before), lambda: _without(whole, _read(session, before)))
+
+
 def _got_last(session: Session, key: str, content_id: int) -> int | None:
     """Return the content before this one that a subscriber took last."""
     took = sa.and_(_of_subscriber(key, JobState.done), _job.c.reason == "")
@@ -266,13 +281,18 @@ def _got_last(session: Session, key: str, content_id: int) -> int | None:
     return got if got is not None and got < content_id else None
 
 
-def _made(session: Session, content_id: int, before: int | None) -> _Sent | None:
-    """Return what is sent of a content to who took another before it."""
+def _read(session: Session, content_id: int) -> _Sent | None:
     found = sa.select(Content.content_type, Content.body).where(Content.id == content_id)
     content = session.execute(found).first()
     if content is None or content.body is None:
         return None
     return _Sent(content_type=content.content_type, body=content.body)
+
+
+def _without(new: _Sent, old: _Sent | None) -> _Sent:
+    """Return a feed without the entries that stand in an older one, where it is known."""
+    body = None if old is None else only_new(old.body, new.body, content_type=new.content_type)
+    return new if body is None else _Sent(content_type=new.content_type, body=body)
 
 
 def _headers(site: Site, row: Any, sent: _Sent) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ import pytest
 
 from flask_linkback.models import Attempt, Content, Job, JobState, Subscriber, SubscriberState
 from flask_linkback.models import Topic as TopicRow
+from flask_linkback.websub.distributing import attempts_of, deliveries_of
 from tests.apps import Blog, mounted, protected
 from tests.neighbours import Answer, Neighbour, Request, Wire
 from tests.pingback.tools import Clock, add, heard, names, pending, rows, work
@@ -866,6 +867,137 @@ def test_a_topic_that_redirects_is_followed_and_keeps_its_name(
     (taken,) = callback.taken
     assert (taken.body, taken.header("Content-Type")) == (b"moved", "text/plain")
     assert f'<{topic.url}>; rel="self"' in (taken.header("Link") or "")
+
+
+# --- only what is new ------------------------------------------------------------------------------------
+
+
+def atom(*names: str, title: str = "Theirs") -> bytes:
+    entries = "".join(
+        f"<entry><id>urn:{name}</id><title>{name}</title><updated>2026-03-01T12:00:00Z</updated></entry>"
+        for name in names
+    )
+    return f"""<?xml version="1.0" encoding="utf-8"?>
+<feed xmlns="http://www.w3.org/2005/Atom"><title>{title}</title>{entries}</feed>""".encode()
+
+
+def rss(*names: str, title: str = "Theirs") -> bytes:
+    items = "".join(f"<item><title>{name}</title><guid>urn:{name}</guid></item>" for name in names)
+    return f'<rss version="2.0"><channel><title>{title}</title>{items}</channel></rss>'.encode()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "feed"),
+    [
+        ("application/atom+xml", atom),
+        ("application/rss+xml; charset=utf-8", rss),
+        ("text/xml", rss),
+    ],
+)
+def test_of_a_feed_a_subscriber_gets_what_is_new_to_it(
+    blogs: Callable[..., Blog],
+    database_url: str,
+    neighbour: Neighbour,
+    topic: Topic,
+    clock: Clock,
+    content_type: str,
+    feed: Callable[..., bytes],
+) -> None:
+    """WebSub, section 7, allows it for Atom and RSS; relative to what each of them took last."""
+    blog = blogs(database_url)
+    topic.content_type = content_type
+    quick, slow, fresh, whole = (Callback(neighbour, path=f"/{each}") for each in "abcd")
+    topic.say(feed("one"))
+    subscribe(blog, quick, topic.url, secret="s")
+    subscribe(blog, slow, topic.url)
+    subscribe(blog, whole, topic.url, whole="true")
+    publish(blog, topic.url)
+    assert quick.bodies == slow.bodies == whole.bodies == [feed("one")]
+    slow.answer = Answer(status=500)
+    topic.say(feed("two", "one"))
+    publish(blog, topic.url)
+    slow.answer = Answer(status=200)
+    subscribe(blog, fresh, topic.url)
+    topic.say(feed("three", "two", "one", title="Another"))
+    publish(blog, topic.url)
+    assert quick.bodies[1:] == [feed("two"), feed("three", title="Another")]
+    assert slow.bodies[1:] == [feed("two"), feed("three", "two", title="Another")]
+    assert fresh.bodies == whole.bodies[2:] == [feed("three", "two", "one", title="Another")]
+    assert [each.header("Content-Type") for each in quick.taken] == [content_type] * 3
+    for taken in quick.taken:
+        assert taken.header("X-Hub-Signature") == signed("s", taken.body)
+
+
+def test_an_entry_that_was_edited_is_new(blog: Blog, callback: Callback, topic: Topic) -> None:
+    topic.content_type = "application/atom+xml"
+    topic.say(atom("one", "two"))
+    subscribe(blog, callback, topic.url)
+    publish(blog, topic.url)
+    edited = atom("one", "two").replace(b"<title>two", b"<title>edited")
+    topic.say(edited)
+    publish(blog, topic.url)
+    assert b"edited" in callback.bodies[1]
+    assert b"urn:one" not in callback.bodies[1]
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "application/json", "application/xml"])
+def test_other_documents_are_sent_whole(
+    blog: Blog, callback: Callback, topic: Topic, content_type: str
+) -> None:
+    topic.content_type = content_type
+    bodies = [b"<p>One.</p>", b"<p>One.</p><p>Two.</p>", b"<feed", b"{}"]
+    for body in bodies:
+        topic.say(body)
+        subscribe(blog, callback, topic.url)
+        publish(blog, topic.url)
+    assert callback.bodies == bodies
+
+
+def test_what_the_subscriber_wants_may_change_with_each_renewal(
+    blog: Blog, callback: Callback, topic: Topic
+) -> None:
+    topic.content_type = "application/rss+xml"
+    for number, more in enumerate([{"whole": "1"}, {"whole": "1"}, {}, {"whole": "yes"}]):
+        topic.say(rss(*map(str, range(number + 1))))
+        subscribe(blog, callback, topic.url, **more)
+        publish(blog, topic.url)
+    assert callback.bodies == [rss("0"), rss("0", "1"), rss("2"), rss("0", "1", "2", "3")]
+
+
+def test_a_content_is_sent_again_when_somebody_asks_for_it(
+    blogs: Callable[..., Blog], database_url: str, callback: Callback, topic: Topic
+) -> None:
+    """By its job, as it was; or what the topic says now, whatever was sent before."""
+    blog = blogs(database_url)
+    topic.content_type = "application/rss+xml"
+    subscribe(blog, callback, topic.url)
+    with blog.app.app_context():
+        one = blog.db.session.get(Subscriber, 1)
+        assert one is not None
+        assert not blog.linkback.websub.redeliver(one)
+    for names_ in (["a"], ["a", "b"]):
+        topic.say(rss(*names_))
+        publish(blog, topic.url)
+    with blog.app.app_context():
+        one = blog.db.session.get(Subscriber, 1)
+        assert one is not None
+        first, second = reversed(deliveries_of(blog.db.session, one))
+        assert [each.status_code for each in attempts_of(blog.db.session, second)] == [204]
+        assert blog.linkback.replay(second.id)
+        blog.db.session.commit()
+        blog.linkback.run_until_idle()
+        assert callback.bodies == [rss("a"), rss("b"), rss("b")]
+        assert blog.linkback.replay(first.id)
+        blog.db.session.commit()
+        blog.linkback.run_until_idle()
+        assert len(callback.bodies) == 3  # it would come after a newer one
+    with blog.app.app_context():
+        one = blog.db.session.get(Subscriber, 1)
+        assert one is not None
+        assert blog.linkback.websub.redeliver(one)
+        blog.db.session.commit()
+    work(blog)
+    assert callback.bodies[3:] == [rss("a", "b")]
 
 
 # --- order and at least once -----------------------------------------------------------------------------
