@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Linkback"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+HubPolicy = TypeVar("HubPolicy", bound=hub.Policy)
 How = str | Callable[[Any], Any]
 
 _HANDLERS: Final[Mapping[str, Callable[..., jobs.Outcome]]] = {
@@ -84,7 +85,7 @@ class WebSub:
     def __init__(self) -> None:
         self._policies = hub.Policies()
 
-    def hub_policy(self, function: hub.Policy) -> hub.Policy:
+    def hub_policy(self, function: HubPolicy) -> HubPolicy:
         """Decorate a function that takes a callback's URL, a topic's and the parameters of a request.
 
         It returns a reason to deny the subscription, which the callback is told, or None. Called by the

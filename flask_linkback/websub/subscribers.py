@@ -171,7 +171,8 @@ def _confirmed(mode: Mode, asked: dict[str, Any], now: datetime) -> sa.Update:
 
 def _ended(asked: dict[str, Any], reason: str) -> sa.Update:
     """End a subscription, and the request for one that stood when this was asked; a newer one goes on."""
-    stood = Subscriber.wanted_key == asked["request"]
+    asked_for = asked["request"]
+    stood = sa.false() if asked_for is None else Subscriber.wanted_key == asked_for
     return (
         _this(asked)
         .where(sa.or_(Subscriber.state == SubscriberState.active, stood))
