@@ -101,7 +101,9 @@ def _conditions(topic: Any) -> Mapping[str, str]:
 
 def _take(site: Site, session: Session, topic_id: int, reply: Response) -> int | None:
     """Keep what a topic says now and owe it to its subscribers; return their number, None for nothing new."""
-    topic = session.get(Topic, topic_id, populate_existing=True, with_for_update=True)
+    # whoever subscribes meanwhile need not wait
+    locked = {"key_share": True}
+    topic = session.get(Topic, topic_id, populate_existing=True, with_for_update=locked)
     if topic is None:
         return 0
     topic.etag = _validator(reply, "ETag")
@@ -180,19 +182,42 @@ class _Shelf:
 
 
 _ON_THE_SHELF: Final = 8
+_subscriber: Final = Subscriber.__table__
+_topic: Final = Topic.__table__
+
+
+def _deliveries(*states: JobState) -> sa.ColumnElement[bool]:
+    """The condition that a job is a delivery to the subscriber that is looked at."""
+    theirs = (_job.c.key == _subscriber.c.key, _job.c.kind == sa.literal_column(f"'{DELIVER}'"))
+    return sa.and_(*theirs, *(_job.c.state == sa.literal_column(f"'{state.value}'") for state in states))
+
+
+# each delivery asks this: it is made once, and makes no objects
 _WANTED: Final = (
     sa.select(
-        Subscriber.key,
-        Subscriber.callback_url,
-        Subscriber.secret,
-        Subscriber.state,
-        Subscriber.lease_expires_at,
-        Subscriber.whole,
-        Topic.url.label("topic_url"),
-        Topic.content_id,
+        _subscriber.c.callback_url,
+        _subscriber.c.secret,
+        _subscriber.c.state,
+        _subscriber.c.lease_expires_at,
+        _subscriber.c.whole,
+        _topic.c.url.label("topic_url"),
+        _topic.c.content_id,
+        # an earlier delivery that is under way
+        sa.select(_job.c.id)
+        .where(_deliveries(JobState.running), _job.c.id < sa.bindparam("job_id", type_=_job.c.id.type))
+        .limit(sa.literal_column("1"))
+        .scalar_subquery()
+        .label("earlier"),
+        # the last one that was taken
+        sa.select(_job.c.payload)
+        .where(_deliveries(JobState.done), _job.c.reason == sa.literal_column("''"))
+        .order_by(_job.c.id.desc())
+        .limit(sa.literal_column("1"))
+        .scalar_subquery()
+        .label("took"),
     )
-    .join(Topic, Topic.id == Subscriber.topic_id)
-    .where(Subscriber.id == sa.bindparam("subscriber_id"))
+    .join_from(_subscriber, _topic, _topic.c.id == _subscriber.c.topic_id)
+    .where(_subscriber.c.id == sa.bindparam("subscriber_id", type_=_subscriber.c.id.type))
 )
 
 
@@ -205,13 +230,11 @@ def deliver(site: Site, claim: Claim) -> Outcome:
     """
     session = site.session
     subscriber_id, content_id = claim.payload["subscriber_id"], claim.payload["content_id"]
-    row = session.execute(_WANTED, {"subscriber_id": subscriber_id}).first()
+    row = session.execute(_WANTED, {"subscriber_id": subscriber_id, "job_id": claim.id}).first()
     why_not = _why_not(site, row, content_id)
-    if why_not:
+    if row is None or why_not:
         return jobs.done(why_not)
-    assert row is not None
-    if _is_before(session, claim, row.key):
-        session.rollback()
+    if row.earlier is not None:
         return jobs.later(_ASIDE_SECONDS, "The delivery before is under way.")
     sent = _to_send(site, session, row, content_id)
     session.rollback()  # no transaction stays open over HTTP
@@ -247,16 +270,6 @@ def _why_not(site: Site, row: Any, content_id: int) -> str:
     return ""
 
 
-def _of_subscriber(key: str, *states: JobState) -> sa.ColumnElement[bool]:
-    return sa.and_(_job.c.key == key, _job.c.state.in_(states), _job.c.kind == DELIVER)
-
-
-def _is_before(session: Session, claim: Claim, key: str) -> bool:
-    """Is an earlier delivery to the same subscriber under way?"""
-    earlier = sa.and_(_of_subscriber(key, JobState.running), _job.c.id < claim.id)
-    return session.execute(sa.select(_job.c.id).where(earlier).limit(1)).first() is not None
-
-
 def _to_send(site: Site, session: Session, row: Any, content_id: int) -> _Sent | None:
     """Return what a subscriber is sent of a content; None where it is not kept any more.
 
@@ -266,19 +279,10 @@ def _to_send(site: Site, session: Session, row: Any, content_id: int) -> _Sent |
     whole = shelf.get((content_id, None), lambda: _read(session, content_id))
     if whole is None or row.whole or "xml" not in whole.content_type.lower():
         return whole
-    before = _got_last(session, row.key, content_id)
-    if before is None:
+    before = (row.took or {}).get("content_id")
+    if before is None or before >= content_id:
         return whole
     return shelf.get((content_id, before), lambda: _without(whole, _read(session, before)))
-
-
-def _got_last(session: Session, key: str, content_id: int) -> int | None:
-    """Return the content before this one that a subscriber took last."""
-    took = sa.and_(_of_subscriber(key, JobState.done), _job.c.reason == "")
-    last = sa.select(_job.c.payload).where(took).order_by(_job.c.id.desc()).limit(1)
-    payload = session.scalar(last)
-    got = None if payload is None else payload.get("content_id")
-    return got if got is not None and got < content_id else None
 
 
 def _read(session: Session, content_id: int) -> _Sent | None:

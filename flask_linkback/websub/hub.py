@@ -217,7 +217,7 @@ def _asked(site: Site, request: SubscriptionRequest) -> _Asked:
     except AddressRefused:
         raise Refused(Refusal.too_long) from None
     spelled = f"{callback.scheme}://{callback.authority}{hub.spelled(callback.path)}"
-    return _Asked(topic_url=topic, key=digest(topic, spelled), host=callback.host[:255])
+    return _Asked(topic_url=topic, key=digest(topic, spelled), host=host_of(request.callback))
 
 
 def _find(session: Session, asked: _Asked) -> Subscriber | None:
@@ -282,7 +282,7 @@ def _job(request: SubscriptionRequest, asked: _Asked, subscriber: Subscriber) ->
 
 def _topic_id(session: Session, url: str, now: datetime) -> int:
     key = digest(url)
-    found = sa.select(Topic.id).where(Topic.key == key).with_for_update(read=True)
+    found = sa.select(Topic.id).where(Topic.key == key).with_for_update(read=True, key_share=True)
     topic_id = session.scalar(found)
     if topic_id is None:
         topic = Topic(key=key, url=url, created_at=now)
