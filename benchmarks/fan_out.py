@@ -58,6 +58,7 @@ def fill(place: Place, count: int) -> None:
                 {
                     "key": digest(url),
                     "topic_id": 1,
+                    "topic_url": "https://blog.example/feed",
                     "callback_url": url,
                     "callback_host": _host(number),
                     "state": SubscriberState.active,

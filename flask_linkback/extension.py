@@ -22,6 +22,7 @@ from .blueprints import (
     webmention,
     websub,
 )
+from .blueprints import hub as hub_door
 from .changes import Watches
 from .cli import linkback_cli
 from .config import Settings
@@ -42,13 +43,24 @@ from .linkbacks import (
 )
 from .linkbacks.spam import SpamChecks
 from .linkbacks.targets import Target, Targets, View
-from .models import Mention, Subscription, SubscriptionState
+from .models import Mention, Subscriber, Subscription, SubscriptionState
 from .outbox import burying, health, jobs, worker
 from .outbox.worker import Runner
 from .protocols.entries import ParsedFeed, parse
 from .protocols.websub import Offer
 from .site import EXTENSION, Site, current_site
-from .websub import asking, contents, discovering, leases, polling, subscribing, tending
+from .websub import (
+    asking,
+    contents,
+    discovering,
+    distributing,
+    hub,
+    leases,
+    polling,
+    subscribers,
+    subscribing,
+    tending,
+)
 from .websub import publisher as pings
 from .websub.credentials import Credentials
 
@@ -58,6 +70,7 @@ if TYPE_CHECKING:
 __all__ = ["Linkback"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+HubPolicy = TypeVar("HubPolicy", bound=hub.Policy)
 How = str | Callable[[Any], Any]
 
 _HANDLERS: Final[Mapping[str, Callable[..., jobs.Outcome]]] = {
@@ -76,6 +89,10 @@ _HANDLERS: Final[Mapping[str, Callable[..., jobs.Outcome]]] = {
     leases.TEND: tending.tend,
     contents.ANNOUNCE: contents.announce,
     polling.POLL: polling.poll,
+    hub.VERIFY: subscribers.verify,
+    subscribers.DENY: subscribers.tell_denied,
+    hub.FETCH: distributing.fetch_topic,
+    hub.DELIVER: distributing.deliver,
     jobs.BURY: burying.bury,
 }
 _BURIALS: Final[Mapping[str, Callable[..., Any]]] = {
@@ -84,17 +101,20 @@ _BURIALS: Final[Mapping[str, Callable[..., Any]]] = {
     directories.PING: directories.give_up,
     leases.ASK: asking.give_up,
     pings.PING: pings.give_up,
+    hub.VERIFY: subscribers.give_up,
 }
 _CHORES: Final[Sequence[Callable[[Site], Any]]] = (
     verifying.owe_rechecks,
     avatars.tend_avatars,
     weblogs.sweep,
     polling.owe_polls,
+    subscribers.sweep,
+    distributing.sweep,
 )
 
 
 class WebSub:
-    """``linkback.websub``: our topics and their hubs, and topics of others that the site follows."""
+    """``linkback.websub``: our topics and their hubs, what we follow, and a hub of our own."""
 
     def __init__(self, linkback: Linkback) -> None:
         self._linkback = linkback
@@ -221,15 +241,44 @@ class WebSub:
         """Read the feed in a notification: all of it text, its links http or https; raises `NotAFeed`."""
         return parse(notification, content_type=content_type, url=url)
 
+    # --- hub -----------------------------------------------------------------------------------------
+
+    def hub_policy(self, function: HubPolicy) -> HubPolicy:
+        """Decorate a function that takes a callback's URL, a topic's and the parameters of a request.
+
+        It returns a reason to deny the subscription, which the callback is told, or None. Called by the
+        worker before the callback is asked, outside of any transaction: it may ask a service. Of several,
+        the first that gives a reason counts.
+        """
+        self._linkback._policies.add(function)
+        return function
+
+    def deny(self, subscriber: Subscriber, reason: str = "") -> bool:
+        """End a subscription at our hub and tell its callback why. The caller commits.
+
+        False where there was none.
+        """
+        return subscribers.deny(current_site(), subscriber, reason)
+
+    def redeliver(self, subscriber: Subscriber) -> bool:
+        """Send a subscriber of our hub what its topic says now once more. The caller commits.
+
+        False where the topic was not fetched yet.
+        """
+        owed = distributing.redeliver(current_site().session, subscriber)
+        if owed:
+            changes.note_call(current_site().session, "redeliver")
+        return owed
+
 
 class Linkback:
     """The extension: ``linkback = Linkback(db=db)``, then ``linkback.init_app(app)``.
 
     Several applications may share one object; what is registered on it counts for all of them,
     whenever it is registered. The tables join ``db.metadata`` as soon as ``db`` is known.
-    ``blueprints`` names those that are registered by `init_app` (default: all that PROTOCOLS and
-    DIRECTORY_SERVER switch on); with ``()`` the application mounts ``linkback.blueprints["pingback"]``
-    itself. ``callback_view`` is a subclass of `CallbackView`.
+    ``blueprints`` names those that are registered by `init_app` (default: WebSub's callbacks, and all that
+    PROTOCOLS, DIRECTORY_SERVER and HUB_ENABLED switch on); with ``()`` the application mounts
+    ``linkback.blueprints["pingback"]`` itself. ``callback_view`` is a subclass of `CallbackView`.
     """
 
     def __init__(
@@ -248,6 +297,7 @@ class Linkback:
             "trackback": trackback.make_blueprint(),
             "directory": directory.make_blueprint(),
             "websub": websub.make_blueprint(callback_view),
+            "hub": hub_door.make_blueprint(),
         }
         directory.add_methods(self.xmlrpc)
         self.websub = WebSub(self)
@@ -256,6 +306,7 @@ class Linkback:
         self._watches = Watches()
         self._spam = SpamChecks()
         self._credentials = Credentials()
+        self._policies = hub.Policies()
         if db is not None:
             models.attach(db.metadata)
         if app is not None:
@@ -276,7 +327,8 @@ class Linkback:
         models.attach(db.metadata)
         site = Site(app, db, settings)
         # a runner from the start: it has to know of every fork
-        for registry in (Runner(), self._targets, self._watches, self._spam, self._credentials):
+        registries = (self._targets, self._watches, self._spam, self._credentials, self._policies)
+        for registry in (Runner(), *registries):
             site.put(registry)
         site.handlers.update(_HANDLERS)
         site.burials.update(_BURIALS)
@@ -499,6 +551,8 @@ def _switched_on(settings: Settings) -> Sequence[str]:
     if settings.linkbacks.directory_server:
         names += ["pingback", "directory"]  # the first has the endpoint of all XML-RPC methods
     names.append("websub")
+    if settings.websub.hub_enabled:
+        names.append("hub")
     return list(dict.fromkeys(names))
 
 

@@ -20,6 +20,7 @@ import os
 import re
 import socket
 import ssl
+import string
 import threading
 import time
 import zlib
@@ -28,7 +29,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urljoin
+from urllib.parse import quote, unquote, urljoin
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, LocationParseError
@@ -140,6 +141,7 @@ class URLParts(NamedTuple):
 
 _SCHEME = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\\]")
+_AS_IT_STANDS = string.punctuation
 _HOST = re.compile(r"(?=.{1,254}\Z)(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 
 
@@ -171,7 +173,11 @@ def check_url(url: str) -> URLParts:
     elif not 0 < port < 65536:
         raise AddressRefused("The URL's port is not a port.")
     path = parsed.path or "/"
-    return URLParts(scheme, host, port, path if parsed.query is None else f"{path}?{parsed.query}")
+    if parsed.query is not None:
+        # as it stands: what looks the same to us may not to whom it was written for, or signed by
+        query = url.partition("#")[0].partition("?")[2]
+        path = f"{path}?{quote(query, safe=_AS_IT_STANDS, errors='replace')}"
+    return URLParts(scheme, host, port, path)
 
 
 # --- what comes back ------------------------------------------------------------------------------
@@ -744,14 +750,16 @@ class Fetcher:
         timeout: float | None = None,
         max_body: int | None = None,
         on_chunk: Callable[[Response, bytes], bool] | None = None,
+        follow: bool = True,
     ) -> Response:
         """Return the answer to a GET, with at most ``max_body`` decoded bytes (MAX_BODY_BYTES).
 
+        A redirect is an answer like others where it is not to be followed.
         ``on_chunk`` is called with the answer, which has no body yet, and ``b""`` as soon as the
         head is there, then with the decoded body piece by piece (16 KiB at most). It returns True
         when it has seen enough, which ends the reading; the response's body stays empty.
         """
-        return self._fetch("GET", url, None, headers, purpose, timeout, max_body, on_chunk)
+        return self._fetch("GET", url, None, headers, purpose, timeout, max_body, on_chunk, follow=follow)
 
     def head(
         self,
@@ -811,6 +819,8 @@ class Fetcher:
         timeout: float | None,
         max_body: int | None,
         on_chunk: Callable[[Response, bytes], bool] | None,
+        *,
+        follow: bool = True,
     ) -> Response:
         started = time.monotonic()
         settings = self._settings
@@ -831,7 +841,7 @@ class Fetcher:
                 connection, head = self._ask(method, parts, fields, body, purpose, budget)
                 try:
                     hops.append(Hop(url=url, status=head.status))
-                    onward = _onward(url, head) if method != "POST" else None
+                    onward = _onward(url, head) if follow and method != "POST" else None
                     answer = functools.partial(
                         Response,
                         status=head.status,

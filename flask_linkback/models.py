@@ -232,7 +232,7 @@ def _enum(kind: type[enum.StrEnum]) -> Mapped[Any]:
     return mapped_column(_EnumText(kind))
 
 
-@validates("secret", "credentials")
+@validates("secret", "credentials", "wanted_secret")
 def _hide(self: Any, name: str, value: str | None) -> Secret | None:
     """What is assigned is as secret as what is loaded."""
     return None if value is None else Secret(value)
@@ -704,8 +704,11 @@ class Topic(Base):
     __table_args__ = (sa.UniqueConstraint("key"),)
 
     key: Mapped[str] = mapped_column(sa.String(64))
+    """SHA-256 of its URL."""
     url: Mapped[str]
+    """Its one spelling, which stands in each delivery."""
     content_id: Mapped[int | None] = mapped_column(_BigInt)
+    """What it said when it was fetched last."""
     etag: Mapped[str | None]
     last_modified: Mapped[str | None]
     fetched_at: Mapped[datetime | None]
@@ -716,20 +719,36 @@ class Subscriber(Base):
     """Who follows a topic at our hub."""
 
     __tablename__ = "linkback_subscriber"
-    __table_args__ = (sa.UniqueConstraint("key"), sa.Index(None, "topic_id", "state"))
+    __table_args__ = (
+        sa.UniqueConstraint("key"),
+        sa.Index(None, "topic_id", "state"),
+        sa.Index(None, "callback_host"),
+        sa.Index(None, "wanted_key"),
+        sa.Index(None, "state", "lease_expires_at"),
+    )
 
     _hide = _hide
 
     key: Mapped[str] = mapped_column(sa.String(64))
     """SHA-256 of topic and callback."""
     topic_id: Mapped[int] = mapped_column(_BigInt, sa.ForeignKey("linkback_topic.id", ondelete="CASCADE"))
+    topic_url: Mapped[str]
+    """The topic as the subscriber spells it."""
     callback_url: Mapped[str]
     callback_host: Mapped[str] = mapped_column(sa.String(255))
     secret: Mapped[Secret | None]
     state: Mapped[SubscriberState] = _enum(SubscriberState)
     whole: Mapped[bool] = mapped_column(default=False)
     """Gets whole feeds, never only the new entries."""
+    lease_seconds: Mapped[int | None]
     lease_expires_at: Mapped[datetime | None]
+    wanted_key: Mapped[str | None] = mapped_column(sa.String(32))
+    """Names the newest request to subscribe until it is verified, or is not: nothing else changes before."""
+    wanted_secret: Mapped[Secret | None]
+    """The secret of that request."""
+    failures: Mapped[int] = mapped_column(default=0)
+    """How many verifications failed since one succeeded."""
+    failed_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     verified_at: Mapped[datetime | None]
     reason: Mapped[str] = mapped_column(default="")

@@ -388,6 +388,36 @@ def test_redirects_are_followed(fetcher: Fetcher, neighbour: Neighbour, status: 
     assert {request.method for request in neighbour.requests} == {method.upper()}
 
 
+def test_a_redirect_that_is_not_followed_is_an_answer(fetcher: Fetcher, neighbour: Neighbour) -> None:
+    neighbour.answer("/", 302, b"elsewhere", [("Location", "/there")])
+    response = fetcher.get(neighbour.url(), follow=False)
+    assert (response.status, response.body, len(response.hops)) == (302, b"elsewhere", 1)
+    assert len(neighbour.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "a=1&&b=2&a=3",
+        "z=%c3%a9&a=%7Efoo+bar%20",
+        "100%&x=%2f",
+        "a[]=1&b='\"<>`^{|}&?x=/y",
+        "hub.mode=evil&=&&",
+    ],
+)
+def test_a_query_is_sent_as_it_stands(fetcher: Fetcher, neighbour: Neighbour, query: str) -> None:
+    neighbour.answer("/x", 200)
+    assert fetcher.get(f"{neighbour.url('/x')}?{query}#fragment").status == 200
+    assert neighbour.requests[0].path == f"/x?{query}"
+
+
+def test_a_query_that_is_not_ascii_is_encoded(fetcher: Fetcher, neighbour: Neighbour) -> None:
+    neighbour.answer("/x", 200)
+    fetcher.get(neighbour.url("/x?q=zwölf&r=%c3"))
+    assert neighbour.requests[0].path == "/x?q=zw%C3%B6lf&r=%c3"
+
+
 def test_a_post_is_not_redirected(fetcher: Fetcher, neighbour: Neighbour) -> None:
     neighbour.answer("/", status=307, headers=[("Location", "/b")])
     response = fetcher.post(neighbour.url(), b"secret")

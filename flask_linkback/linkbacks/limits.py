@@ -1,17 +1,13 @@
-"""Limits: how often one caller may ask, and how often we ask one host.
+"""Limits: how often we ask one host.
 
-Calls are counted in each process. Fetches are counted in the database, so that many workers
-together do not flood a host that a stranger named.
+Fetches are counted in the database, so that many workers together do not flood a host that a
+stranger named.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
-import math
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,17 +17,15 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
+from ..callers import CallRates
 from ..models import Host, Mention
 from ..outbox import jobs
 from ..outbox.writers import Writers
 from ..site import Site
 
 __all__ = [
-    "CallRates",
     "Slot",
-    "caller_key",
     "fetch_slot",
-    "plain_address",
     "put_off",
     "seconds_to_hold",
     "seconds_until_fetch",
@@ -40,7 +34,6 @@ __all__ = [
 logger = logging.getLogger("flask_linkback.linkbacks")
 
 MINUTE: Final = 60.0
-_KEYS_REMEMBERED: Final = 10_000
 _ALL_HOSTS: Final = "*"
 _REMEMBERED: Final = timedelta(hours=1)
 _FETCH_SECONDS: Final = 1.0
@@ -66,76 +59,6 @@ _WRITE_HOST: Final = (
 _NEWEST_LOOK: Final = sa.select(sa.func.max(Mention.checked_at)).where(
     Mention.source_key == sa.bindparam("source_key")
 )
-
-# Networks behind a proxy. Not `is_private`, whose answer differs between versions of Python and
-# would leave strangers in reserved networks uncounted.
-_BEHIND_A_PROXY: Final = tuple(
-    ipaddress.ip_network(each)
-    for each in (
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "::/127",
-        "fc00::/7",
-        "fe80::/10",
-    )
-)
-
-
-def plain_address(address: str | None) -> str:
-    """Return an IP address in its shortest form, without a scope; ``""`` for what is none."""
-    ip = _parsed(address)
-    return "" if ip is None else str(ip)
-
-
-def caller_key(address: str | None) -> str | None:
-    """Return what a caller is counted under: the IPv4 address, the IPv6 /64; None for private ones.
-
-    A private address is that of a proxy which was not declared: counting it would count everybody.
-    """
-    ip = _parsed(address)
-    if ip is None or any(ip in network for network in _BEHIND_A_PROXY):
-        return None
-    return str(ip) if ip.version == 4 else str(ipaddress.ip_network((ip, 64), strict=False))
-
-
-def _parsed(address: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        ip = ipaddress.ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return None
-    return (isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped) or ip
-
-
-# --- who may call ------------------------------------------------------------------------------------
-
-
-class CallRates:
-    """Counts calls by key in windows of a minute; remembers a bounded number of keys."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
-
-    def wait(self, key: str, limit: int | None, now: float) -> int:
-        """Count a call; return 0 when it is within the limit, else the seconds to wait."""
-        if limit is None:
-            return 0
-        with self._lock:
-            began, count = self._windows.get(key, (now, 0))
-            if not began <= now < began + MINUTE:
-                began, count = now, 0
-            if count >= limit:
-                return math.ceil(began + MINUTE - now)
-            self._windows[key] = (began, count + 1)
-            self._windows.move_to_end(key)
-            if len(self._windows) > _KEYS_REMEMBERED:
-                self._windows.popitem(last=False)
-            return 0
 
 
 # --- whom we may ask ---------------------------------------------------------------------------------

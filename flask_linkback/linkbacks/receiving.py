@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from .. import signals
+from ..callers import CallRates, caller_key, plain_address
 from ..errors import AddressRefused, LinkbackError, UnknownTarget
 from ..fetch import check_url
 from ..models import Mention, MentionState, MentionStatus, digest, host_of, without_fragment
@@ -24,7 +25,7 @@ from ..outbox import jobs
 from ..outbox.writers import Writers
 from ..site import Site
 from . import blocks
-from .limits import CallRates, caller_key, plain_address, seconds_to_hold
+from .limits import seconds_to_hold
 from .targets import Located, Targets, current_route
 
 __all__ = ["VERIFY", "Claimed", "Received", "Refusal", "Refused", "locate", "look", "receive"]

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from werkzeug.http import parse_options_header
 
+from ..callers import CallRates, caller_key
 from ..errors import AddressRefused, FetchError, LinkbackError, TooSlow
 from ..fetch import Response, check_url
 from ..models import Weblog, digest
@@ -31,7 +32,7 @@ from ..protocols.weblogupdates import Listed, Ping
 from ..site import Site
 from . import blocks
 from .contents import public_url
-from .limits import CallRates, caller_key, fetch_slot, put_off, seconds_to_hold
+from .limits import fetch_slot, put_off, seconds_to_hold
 
 __all__ = [
     "LISTED_FOR",

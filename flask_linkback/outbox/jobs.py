@@ -6,7 +6,7 @@ import enum
 import functools
 import json
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import sqlalchemy as sa
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ..errors import ConfigError
 from ..models import Attempt, Job, JobState
@@ -35,6 +35,7 @@ __all__ = [
     "Verdict",
     "add",
     "add_dead",
+    "add_for_each",
     "add_once",
     "again",
     "clock",
@@ -136,6 +137,43 @@ def add(session: Session, jobs: Iterable[NewJob]) -> int:
     if due or scheduled:
         _added(session, soon=bool(due) or min(row["due"] for row in scheduled) < now + _SOON)
     return len(due) + len(scheduled)
+
+
+def add_for_each(
+    session: Session,
+    kind: str,
+    *,
+    where: Iterable[sa.ColumnElement[bool]],
+    host: sa.ColumnElement[str] | InstrumentedAttribute[str],
+    key: sa.ColumnElement[str] | InstrumentedAttribute[str],
+    payload: Mapping[str, Any],
+) -> int:
+    """Write a due job for each row of a table that meets the conditions, by one statement; return the number.
+
+    ``host`` and ``key`` are columns of that table; the values of ``payload`` are columns or numbers.
+    """
+    now = current_site().now()
+    dialect = _dialect(session)
+    members = [part for name, value in payload.items() for part in (sa.literal(name), value)]
+    make = sa.func.json_build_object if dialect == "postgresql" else sa.func.json_object
+    at = sa.literal(now, _job.c.created_at.type)
+    columns = {
+        "kind": sa.literal(kind),
+        "state": sa.literal(JobState.pending, _job.c.state.type),
+        "due_at": sa.func.least(at, sa.func.now()) if dialect == "postgresql" else at,
+        "host": host,
+        "key": key,
+        "payload": make(*members),
+        "attempts": sa.literal(0),
+        "reason": sa.literal(""),
+        "created_at": at,
+    }
+    rows = sa.select(*columns.values()).where(*where)
+    insert = sa.insert(_job).from_select(list(columns), rows, include_defaults=False)
+    count: int = session.execute(insert).rowcount  # type: ignore[attr-defined]
+    if count:
+        _added(session)
+    return count
 
 
 def add_dead(session: Session, job: NewJob, reason: str) -> None:

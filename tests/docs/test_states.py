@@ -19,6 +19,7 @@ from flask_linkback.models import (
     Mention,
     MentionState,
     MentionStatus,
+    SubscriberState,
     SubscriptionState,
 )
 from flask_linkback.outbox import jobs
@@ -26,10 +27,14 @@ from flask_linkback.outbox.worker import drain
 from flask_linkback.protocols.xmlrpc import Fault
 from tests.apps import Blog
 from tests.docs.blocks import NEW, Step, drawn
-from tests.neighbours import Neighbour
+from tests.neighbours import Answer, Neighbour
+from tests.pingback.tools import Clock, work
+from tests.websub.hubs import SETTINGS, Callback, Topic, ask_for, publish, subscribe, subscriber, tend
 
 
-@pytest.mark.parametrize("kind", [MentionState, MentionStatus, LinkState, SubscriptionState, JobState])
+@pytest.mark.parametrize(
+    "kind", [MentionState, MentionStatus, LinkState, SubscriptionState, SubscriberState, JobState]
+)
 def test_what_is_drawn_are_states_and_signals_that_there_are(kind: Any) -> None:
     steps = drawn(kind)
     words = {word for step in steps for word in step} - {NEW}
@@ -380,6 +385,91 @@ def test_who_took_a_webmention_is_told_of_an_edit(walk: Walk) -> None:
     walk.expect("link_sent")
     edit(walk)
     assert walk.sent().state is LinkState.waiting
+
+
+# --- a subscriber of our hub --------------------------------------------------------------------------
+
+
+@dataclass
+class Follow:
+    """A hub, a topic, and a callback that may become a subscriber."""
+
+    blog: Blog
+    topic: Topic
+    callback: Callback
+    clock: Clock
+    denied: bool = False
+
+    def ask(self, mode: str = "subscribe") -> None:
+        assert ask_for(self.blog, self.callback.url, self.topic.url, mode).status_code == 202
+
+    def asked(self) -> None:
+        """Ask and be asked."""
+        subscribe(self.blog, self.callback, self.topic.url)
+
+    def refuse(self) -> None:
+        self.callback.confirm = lambda challenge: Answer(status=404)
+        work(self.blog)
+
+    def deny(self) -> None:
+        self.denied = True
+        self.asked()
+
+    def expire(self) -> None:
+        tend(self.blog, self.clock, days=10)
+
+    def leave(self) -> None:
+        self.ask("unsubscribe")
+        work(self.blog)
+
+    def answer_gone(self) -> None:
+        self.callback.answer = Answer(status=410)
+        publish(self.blog, self.topic.url)
+
+    def policy(self, *asked: Any) -> str | None:
+        return "no" if self.denied else None
+
+
+@pytest.fixture
+def follow(blogs: Callable[..., Blog], sqlite_url: str) -> Iterator[Follow]:
+    with Neighbour() as neighbour:
+        clock = Clock()
+        follow = Follow(
+            clock.set_for(blogs(sqlite_url, **SETTINGS)), Topic(neighbour), Callback(neighbour), clock
+        )
+        follow.topic.say(b"One.")
+        follow.blog.linkback.websub.hub_policy(follow.policy)
+        yield follow
+
+
+SUBSCRIBER: dict[Step, list[list[Callable[[Follow], None]]]] = {
+    (NEW, "pending"): [[Follow.ask]],
+    ("pending", "active"): [[Follow.ask, Follow.asked]],
+    ("pending", "ended"): [[Follow.ask, Follow.refuse], [Follow.ask, Follow.deny]],
+    ("active", "expired"): [[Follow.asked, Follow.expire]],
+    ("active", "ended"): [[Follow.asked, last] for last in (Follow.leave, Follow.deny, Follow.answer_gone)],
+    ("expired", "active"): [[Follow.asked, Follow.expire, Follow.asked]],
+    ("expired", "ended"): [[Follow.asked, Follow.expire, Follow.deny]],
+    ("ended", "active"): [[Follow.asked, Follow.leave, Follow.asked]],
+}
+
+
+def test_every_step_of_a_subscriber_is_walked() -> None:
+    assert set(SUBSCRIBER) == set(drawn(SubscriberState))
+
+
+@pytest.mark.parametrize(
+    ("step", "way"),
+    [pytest.param(step, way, id=" -> ".join(step)) for step, ways in SUBSCRIBER.items() for way in ways],
+)
+def test_a_step_of_a_subscriber(follow: Follow, step: Step, way: list[Callable[[Follow], None]]) -> None:
+    *before, last = way
+    for each in before:
+        each(follow)
+    if before:
+        assert subscriber(follow.blog).state == step[0]
+    last(follow)
+    assert subscriber(follow.blog).state == step[1]
 
 
 # --- a job --------------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from flask_linkback.callers import CallRates, caller_key, plain_address
 from flask_linkback.linkbacks import verifying
-from flask_linkback.linkbacks.limits import CallRates, caller_key, fetch_slot, plain_address
+from flask_linkback.linkbacks.limits import fetch_slot
 from flask_linkback.models import Host, Job, JobState, Mention, MentionState, MentionStatus, digest
 from flask_linkback.outbox import jobs
 from tests.apps import Blog

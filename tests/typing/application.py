@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, assert_type
 
@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_linkback import Linkback, errors, ping_func, signals
 from flask_linkback.linkbacks.explaining import Step
-from flask_linkback.models import Link, LinkState, Mention, MentionState, MentionStatus
+from flask_linkback.models import Link, LinkState, Mention, MentionState, MentionStatus, Subscriber
 from flask_linkback.site import Route, Site, current_site
 
 
@@ -147,6 +147,23 @@ def publish() -> None:
     assert_type(linkback.explain("https://elsewhere.example/"), Sequence[Step])
     refused = db.session.scalars(select(Link).where(Link.state == LinkState.refused)).all()
     assert_type(refused, Sequence[Link])
+
+
+# --- the hub ------------------------------------------------------------------------------------------
+
+
+@linkback.websub.hub_policy
+def policy(callback_url: str, topic_url: str, request_params: Mapping[str, str]) -> str | None:
+    return None if request_params.get("key") else "no key"
+
+
+assert_type(policy("https://a.example/", "https://b.example/", {}), str | None)
+
+
+def look_after_the_hub(subscriber: Subscriber) -> None:
+    assert_type(linkback.websub.deny(subscriber, "no more"), bool)
+    assert_type(linkback.websub.redeliver(subscriber), bool)
+    db.session.commit()
 
 
 # --- the outbox ---------------------------------------------------------------------------------------
