@@ -19,11 +19,13 @@ from typing import Any
 from flask import Flask, Response, render_template
 from werkzeug.exceptions import HTTPException
 
+from flask_linkback import signals
+
 from .blog import blog
 from .commands import post_command
 from .desk import desk
 from .feeds import feeds
-from .linkbacks import linkback
+from .linkbacks import linkback, take_entries
 from .models import db
 
 __all__ = ["create_app"]
@@ -46,6 +48,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     db.init_app(app)
     linkback.init_app(app)
+    signals.updated.connect(take_entries, app)
     app.register_blueprint(blog)
     app.register_blueprint(feeds)
     app.register_blueprint(desk)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, abort, render_template
 
-from .models import Post
+from .models import Followed, Post
 
 __all__ = ["blog"]
 
@@ -13,7 +13,7 @@ blog = Blueprint("blog", __name__)
 
 @blog.route("/")
 def index() -> str:
-    return render_template("index.html", posts=Post.newest())
+    return render_template("index.html", posts=Post.newest(), followed=Followed.newest())
 
 
 @blog.route("/posts/<slug>")

@@ -28,6 +28,7 @@ SETTINGS: Final = {
     "LINKBACK_ALLOW_NETWORKS": "127.0.0.0/8",
     "LINKBACK_ALLOW_PORTS": "any",
     "LINKBACK_SOURCE_INTERVAL_SECONDS": 0,
+    "LINKBACK_WEBSUB_SECRETS": "always",
 }
 
 
@@ -123,7 +124,33 @@ def a_page_goes(cast: Cast) -> None:
     removed(cast, target, event["mention"]["id"])
 
 
-SCENES: Final[Sequence[Scene]] = (shown_at_once, decided_by_a_person, liked, a_link_goes, a_page_goes)
+def followed(cast: Cast) -> None:
+    """Lamplight follows Low Tide, whose hub brings it the next post"""
+    topic = f"{cast.low_tide.url}/feed.atom"
+    cast.lamplight.command("linkback", "subscribe", topic)
+    event = cast.stage.wait_for(cast.lamplight, "subscription_verified")
+    cast.stage.step("asked", cast.lamplight, f"to be told of {topic}", at=event["subscription"]["created_at"])
+    cast.stage.step("confirmed", cast.lamplight, f"by {event['subscription']['hub_url']}", at=event["at"])
+    title = "The lowest water of the year"
+    url = cast.low_tide.write(title=title, html="<p>You can walk to the wreck, if you walk back in time.</p>")
+    cast.stage.step("published", cast.low_tide, url, at=cast.low_tide.created_at(url))
+    event = cast.stage.wait_for(cast.low_tide, "hub_pinged", topic_url=topic)
+    cast.stage.step("pinged", cast.low_tide, "its hub has the news", at=event["at"])
+    event = cast.stage.wait_for(cast.lamplight, "updated")
+    cast.stage.step("delivered", cast.lamplight, "signed, taken and announced", at=event["at"])
+    if url not in cast.lamplight.get("/"):
+        raise DemoError("Lamplight does not show what it follows.")
+    cast.stage.step("shown", cast.lamplight, f"{cast.lamplight.url}/ has it under Elsewhere", at=time.time())
+
+
+SCENES: Final[Sequence[Scene]] = (
+    shown_at_once,
+    decided_by_a_person,
+    liked,
+    a_link_goes,
+    a_page_goes,
+    followed,
+)
 
 
 # --- what scenes share -------------------------------------------------------------------------------
@@ -202,7 +229,11 @@ def on_stage() -> Iterator[Cast]:
             stage=stage,
             # it only knows pingback, as so many do
             low_tide=stage.blog(
-                "Low Tide", LINKBACK_AUTO_APPROVE=True, LINKBACK_PROTOCOLS=["pingback"], **SETTINGS
+                "Low Tide",
+                LINKBACK_AUTO_APPROVE=True,
+                LINKBACK_PROTOCOLS=["pingback"],
+                LINKBACK_HUB_ENABLED=True,
+                **SETTINGS,
             ),
             lamplight=stage.blog(
                 "Lamplight", LINKBACK_AUTO_APPROVE=["known_host"], BLOG_TONE="lamp", **SETTINGS

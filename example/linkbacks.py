@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from flask import Flask
+
 from flask_linkback import Linkback
+from flask_linkback.protocols.entries import NotAFeed
 
-from .models import Post, db
+from .models import Followed, Post, db
 
-__all__ = ["linkback"]
+__all__ = ["linkback", "take_entries"]
 
 linkback = Linkback(db=db)
 
@@ -23,3 +28,29 @@ def load_post(slug: str) -> Post | None:
 # answers or likes. What it says of them they read in post.html, by its microformats.
 
 linkback.ping_external_links(Post, content="html", targets="answered")
+
+# And the hubs, where there are any (LINKBACK_HUBS, LINKBACK_HUB_ENABLED): they bring the feeds to who follows.
+
+linkback.websub.ping_on_change(
+    Post,
+    feeds=[
+        "feeds.atom",
+        "feeds.rss",
+        "feeds.json",
+        ("feeds.year", lambda post: {"year": post.created_at.year}),
+    ],
+)
+
+# What others write that we follow (`flask --app example linkback subscribe URL`) is shown by index.html.
+
+
+def take_entries(app: Flask, subscription: Any, notification: bytes, content_type: str, **_: Any) -> None:
+    """Keep the entries of a feed; the signal `updated` calls this, perhaps more than once."""
+    try:
+        feed = linkback.websub.entries(notification, content_type=content_type, url=subscription.topic_url)
+    except NotAFeed:
+        return
+    for entry in reversed(feed.entries):
+        if entry.url and not entry.deleted:
+            Followed.keep(url=entry.url, title=entry.title or entry.url, site=feed.title)
+    db.session.commit()

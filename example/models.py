@@ -1,4 +1,4 @@
-"""Models: the posts."""
+"""Models: the posts, and what others wrote that we follow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import ColumnElement, DateTime, String, extract, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-__all__ = ["Post", "db", "slugify"]
+__all__ = ["Followed", "Post", "db", "slugify"]
 
 
 class Base(DeclarativeBase):
@@ -104,6 +104,28 @@ class Post(db.Model):  # type: ignore[misc, name-defined]  # to mypy, Model is A
         post.like_of = like_of
         db.session.add(post)
         return post
+
+
+class Followed(db.Model):  # type: ignore[misc, name-defined]
+    """An entry of a feed that we follow."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    url: Mapped[str] = mapped_column(unique=True)
+    title: Mapped[str]
+    site: Mapped[str]
+    seen_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+
+    @classmethod
+    def keep(cls, *, url: str, title: str, site: str) -> None:
+        """Keep an entry, or its new title; the caller commits."""
+        entry = db.session.scalar(select(cls).filter_by(url=url)) or cls(url=url)
+        entry.title, entry.site = title, site
+        db.session.add(entry)
+
+    @classmethod
+    def newest(cls, *, limit: int = 5) -> list[Followed]:
+        """Return the newest entries, the newest first."""
+        return list(db.session.scalars(select(cls).order_by(cls.seen_at.desc(), cls.id.desc()).limit(limit)))
 
 
 def slugify(text: str) -> str:

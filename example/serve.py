@@ -22,6 +22,7 @@ from werkzeug.serving import make_server
 
 from example import create_app
 from flask_linkback import signals
+from flask_linkback.models import Secret
 from flask_linkback.protocols.link_header import parse
 
 _lock = threading.Lock()
@@ -40,7 +41,8 @@ def simple(value: Any) -> Any:
         return value.timestamp()
     row = sa.inspect(value, raiseerr=False)
     if hasattr(row, "mapper"):
-        return {column.key: getattr(value, column.key) for column in row.mapper.column_attrs}
+        said = {column.key: getattr(value, column.key) for column in row.mapper.column_attrs}
+        return {name: each for name, each in said.items() if not isinstance(each, Secret)}
     return str(value)
 
 
