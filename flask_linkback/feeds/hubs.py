@@ -55,7 +55,7 @@ def _hook_of(view: Feed, hooks: Iterable[str]) -> str | None:
     """Return the hook that the most special of a feed's classes has, or the feed itself."""
     for cls in (view, *type(view).__mro__):
         if getattr(cls, "__module__", "") == _BASE and cls is not view:
-            return None
+            break
         for name in hooks:
             if name in vars(cls):
                 return name

@@ -225,6 +225,8 @@ _LATER_IN_HEAD: Final = frozenset(("noscript", "template"))
 """Before these libxml2 begins a body where no head was begun."""
 _SKIPPED: Final = frozenset(("noscript", "template"))
 _WITH_TEXT: Final = frozenset(("script", "style", "title"))
+_MAX_LINKS: Final = 2 * MAX_HUBS
+"""Of each relation."""
 
 
 def _read_html(url: str, body: bytes, charset: str | None) -> _Place:
@@ -295,9 +297,9 @@ class _Page:
                 self._place.miss(rel, attributes.get("href", ""), reason)
             elif "href" not in attributes:
                 self._place.miss(rel, "", "It has no href.")
-            elif len(self.links) < 2 * MAX_HUBS + MAX_NEAR_MISSES:
+            elif sum(known == rel for known, _ in self.links) < _MAX_LINKS:
                 self.links.append((rel, attributes["href"]))
-        if rels and self._place.has_missed_enough():
+        if rels and not self._in_head and self._place.has_missed_enough():
             raise TooDeep
 
     def end(self, tag: str) -> None:

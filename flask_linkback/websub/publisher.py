@@ -60,10 +60,20 @@ def hubs_of(site: Site) -> tuple[str, ...]:
     return others if own is None else (own, *(hub for hub in others if hub != own))
 
 
+class _Own:
+    """The URL of our own hub, once it was asked for: every feed asks."""
+
+    url: str | None = None
+
+
 def own_hub(site: Site) -> str | None:
     """Return the URL of our own hub; None without one, and for a site that does not know its address."""
-    is_there = site.settings.websub.hub_enabled and OWN_HUB in site.app.view_functions
-    return site.url_for(OWN_HUB) if is_there and site.settings.site.base_url is not None else None
+    if not site.settings.websub.hub_enabled or site.settings.site.base_url is None:
+        return None
+    own = site.get(_Own)
+    if own.url is None and OWN_HUB in site.app.view_functions:
+        own.url = site.url_for(OWN_HUB)
+    return own.url
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,6 +169,20 @@ def test_what_is_no_part_of_the_page_does_not_count(around: str) -> None:
     assert found(discover(URL, body=page.encode())) == (None, ())
 
 
+def test_links_of_no_use_do_not_hide_the_others() -> None:
+    page = "<link rel=hub>" * 20 + "<link rel=hub href=ftp://x.example/>" * 5 + HEAD
+    assert found(discover(URL, body=page.encode())) == ("https://a.example/topic", (HUB,))
+    many = "".join(f'<link rel="hub" href="/{number}">' for number in range(100)) + HEAD
+    offer = discover(URL, body=many.encode())
+    assert (offer.topic_url, len(offer.hubs)) == ("https://a.example/topic", websub.MAX_HUBS)
+
+
+def test_a_body_full_of_links_is_left_at_that() -> None:
+    offer = discover(URL, body=f"<title>T</title><p>{'<a rel=hub href=/x>x</a>' * 10_000}".encode())
+    assert found(offer) == (None, ())
+    assert len(offer.findings) == 8  # five of them, and that there is nothing else
+
+
 def test_an_empty_href_is_no_link_and_neither_is_none() -> None:
     offer = discover(URL, body=b'<link rel=self href=""><link rel=hub>')
     assert found(offer) == (None, ())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -12,16 +14,17 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask, render_template_string, request
 from flask.views import MethodView, View
+from flask_sqlalchemy import SQLAlchemy
 from lxml import etree
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from flask_linkback import Feed, errors
+from flask_linkback import Feed, Linkback, errors
 from flask_linkback.errors import AddressRefused, BaseURLMissing, ConfigError, NoHub
 from flask_linkback.feeds.generators import Atom1Feed, JSONFeed, Rss201rev2Feed, RssUserland091Feed
 from flask_linkback.models import Attempt, Job, JobState
 from flask_linkback.protocols import link_header
 from flask_linkback.protocols.websub import discover
-from flask_linkback.websub.publisher import PING, hubs_of
+from flask_linkback.websub.publisher import PING, hubs_of, owe_pings
 from tests.apps import Blog
 from tests.cli.commands import run
 from tests.neighbours import Neighbour, hang_up
@@ -83,6 +86,16 @@ def ping(blog: Blog, *args: Any) -> None:
     with blog.app.app_context():
         blog.linkback.websub.ping_hub(*args)
         blog.db.session.commit()
+
+
+@pytest.fixture(autouse=True)
+def coroutines_end() -> Iterator[None]:
+    """The thread in which asgiref ran a coroutine ends when its executor is garbage."""
+    yield
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name.startswith("ThreadPoolExecutor"):
+            thread.join(10)
 
 
 @pytest.fixture
@@ -445,6 +458,30 @@ def test_what_a_page_is_called(
     assert dict(links_of(answer))["self"] == home
 
 
+def test_a_page_of_a_subdomain_is_called_so(sqlite_url: str) -> None:
+    app = Flask(__name__, subdomain_matching=True)
+    app.config.update(
+        TESTING=True,
+        SERVER_NAME="blog.example",
+        PREFERRED_URL_SCHEME="https",
+        SQLALCHEMY_DATABASE_URI=sqlite_url,
+        LINKBACK_HUBS=HUB,
+        LINKBACK_HOSTS="news.blog.example",
+    )
+    linkback = Linkback(app, SQLAlchemy(app))
+    for subdomain in ("", "news", "other"):
+        view = linkback.websub.publisher(lambda: "x")
+        app.add_url_rule("/page", f"page{subdomain}", view, subdomain=subdomain)
+    client = app.test_client()
+    for host, home in (
+        ("blog.example", "blog.example"),
+        ("news.blog.example", "news.blog.example"),
+        ("other.blog.example", "blog.example"),  # not among HOSTS
+    ):
+        answer = client.get("/page", base_url=f"http://{host}")
+        assert dict(links_of(answer))["self"] == f"https://{home}/page"
+
+
 def test_a_page_of_a_site_that_does_not_know_its_address(blogs: Callable[..., Blog], sqlite_url: str) -> None:
     blog = blogs(sqlite_url, HUBS=HUB, base_url=None)
     client = page_of(blog, lambda websub, route: route(websub.publisher(lambda: "x")))
@@ -735,6 +772,10 @@ def beats(blogs: Callable[..., Blog], database_url: str, neighbour: Neighbour, h
         def feed_args(self) -> dict[str, Any]:
             return {"beat_id": self.beat_id}
 
+        @property
+        def feed_url(self) -> str | None:
+            return f"/beat/{self.beat_id}" if self.beat_id else None
+
     class OfBeat(Latest):
         def get_object(self, beat_id: int) -> int:
             return beat_id
@@ -816,7 +857,10 @@ BY_RELATION: Any = ("beat", lambda story: {"beat_id": story.beat.id if story.bea
 BY_URL: Any = lambda story: f"/beat/{story.beat_id}" if story.beat_id else None  # noqa: E731
 
 
-@pytest.mark.parametrize("feed", [BY_ATTRIBUTE, BY_METHOD, BY_RELATION, BY_URL])
+BY_PROPERTY: Any = lambda story: [story.feed_url]  # noqa: E731
+
+
+@pytest.mark.parametrize("feed", [BY_ATTRIBUTE, BY_METHOD, BY_RELATION, BY_URL, BY_PROPERTY])
 @pytest.mark.parametrize("how", ["by key", "by object"])
 def test_a_story_that_moves_is_news_for_both_feeds(
     beats: Blog, news: Callable[[], list[str]], feed: Any, how: str
@@ -902,6 +946,18 @@ def test_the_time_of_a_scheduled_story_may_change(
     assert (news(), due(beats)) == (["/all", "/beat/2"], [NOON + hour] * 2)
     delete(beats, story)
     assert (news(), due(beats)) == ([], [])
+
+
+def test_a_ping_for_later_is_moved(blogs: Callable[..., Blog], database_url: str) -> None:
+    blog = blogs(database_url, HUBS=[HUB, "https://second.example/"])
+    with blog.app.app_context():
+        for about, hours in (("a", 3), ("b", 4), ("a", 2)):
+            owed = owe_pings(
+                blog.site, blog.site.session, TOPIC, due_at=NOON + timedelta(hours=hours), about=about
+            )
+            assert owed == 2
+        blog.db.session.commit()
+    assert due(blog) == [NOON + timedelta(hours=hours) for hours in (2, 2, 4, 4)]
 
 
 def test_a_time_without_zone_is_that_of_the_feeds(
