@@ -27,16 +27,15 @@ def hubs_for(view: Feed, obj: Any, site: Site | None) -> Sequence[str]:
     ``hubs = ()`` are an answer, too. Who overrides ``get_hub`` and returns what it was has all hubs.
     """
     hook = _hook_of(view, _HOOKS)
-    if hook == "get_hub":
-        said = look_up(view, hook, obj)
-        usual = _hubs(view, obj, site)
-        return usual if said == next(iter(usual), None) else _listed(said)
-    return _hubs(view, obj, site)
+    if hook != "get_hub":
+        return _said_by(hook, view, obj, site)
+    said, usual = look_up(view, hook, obj), _usual(view, obj, site)
+    return usual if said == next(iter(usual), None) else _listed(said)
 
 
 def first_hub(view: Feed, obj: Any, site: Site | None) -> str | None:
     """Return what ``get_hub`` says unless somebody overrides it."""
-    return next(iter(_hubs(view, obj, site)), None)
+    return next(iter(_usual(view, obj, site)), None)
 
 
 def says_hubs(view: Feed) -> bool:
@@ -44,21 +43,27 @@ def says_hubs(view: Feed) -> bool:
     return _hook_of(view, _HOOKS) is not None
 
 
-def _hubs(view: Feed, obj: Any, site: Site | None) -> Sequence[str]:
-    hook = _hook_of(view, _HOOKS[1:])
+def _usual(view: Feed, obj: Any, site: Site | None) -> Sequence[str]:
+    return _said_by(_hook_of(view, _HOOKS[1:]), view, obj, site)
+
+
+def _said_by(hook: str | None, view: Feed, obj: Any, site: Site | None) -> Sequence[str]:
     if hook is not None:
         return _listed(look_up(view, hook, obj))
     return hubs_of(site) if site is not None else ()
 
 
 def _hook_of(view: Feed, hooks: Iterable[str]) -> str | None:
-    """Return the hook that the most special of a feed's classes has, or the feed itself."""
-    for cls in (view, *type(view).__mro__):
-        if getattr(cls, "__module__", "") == _BASE and cls is not view:
+    """Return the hook that the feed itself has, or else the most special of its classes."""
+    for hook in hooks:
+        if hook in vars(view):
+            return hook
+    for cls in type(view).__mro__:
+        if cls.__module__ == _BASE:
             break
-        for name in hooks:
-            if name in vars(cls):
-                return name
+        for hook in hooks:
+            if hook in cls.__dict__:
+                return hook
     return None
 
 
