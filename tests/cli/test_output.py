@@ -29,6 +29,11 @@ COMMANDS = {
     "send": ["/post/one"],
     "explain": ["https://other.example/"],
     "ping-directories": ["/post/one"],
+    "ping-hub": ["/feed.atom", "--hub", "http://10.0.0.1/"],
+    "subscribe": ["http://10.0.0.1/feed"],
+    "unsubscribe": ["http://10.0.0.1/feed"],
+    "renew": ["--all"],
+    "subscriptions": [],
     "feed": ["/about"],
     "doctor": [],
 }
