@@ -29,7 +29,7 @@ def load_post(slug: str) -> Post | None:
 
 linkback.ping_external_links(Post, content="html", targets="answered")
 
-# And the hubs, where there are any (LINKBACK_HUBS, LINKBACK_HUB_ENABLED): they bring the feeds to who follows.
+# And the hubs, where there are any (LINKBACK_HUBS, LINKBACK_HUB_ENABLED): they tell who follows.
 
 linkback.websub.ping_on_change(
     Post,
