@@ -101,7 +101,11 @@ def test_two_blogs_tell_each_other(tmp_path: Path) -> None:
         ("shown", "Lamplight"),  # a like
         ("removed", "Lamplight"),  # its link is gone
         ("removed", "Lamplight"),  # its page is gone
+        ("shown", "Lamplight"),  # by a hub
     ]
+    at = {word: seconds for seconds, word, _ in others[-1]}
+    assert list(at) == ["asked", "confirmed", "published", "pinged", "delivered", "shown"]
+    assert at["shown"] - at["published"] < 1
     for scene in (first, second, *others):
         assert scene[0][0] == 0
         assert scene == sorted(scene, key=lambda step: step[0])
