@@ -180,7 +180,7 @@ def _numbers(at_least: float) -> Check:
 def _lease_limits(name: str, value: Any) -> tuple[int, int, int]:
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)) or len(value) != 3:
         _refuse(name, value, "three numbers of seconds in rising order: least, default, most")
-    least, default, most = (int(_number(1)(name, each)) for each in value)
+    least, default, most = (int(_number(1, 2**31 - 1)(name, each)) for each in value)
     if not least <= default <= most:
         _refuse(name, value, "three numbers of seconds in rising order: least, default, most")
     return least, default, most

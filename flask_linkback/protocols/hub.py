@@ -44,7 +44,8 @@ MAX_URL_CHARACTERS: Final = 2048
 MAX_SECRET_BYTES: Final = 199
 _MAX_TOKEN_CHARACTERS: Final = 255
 _MAX_PARAMETERS: Final = 50
-_MAX_VALUE_CHARACTERS: Final = 2048
+_MAX_CHARACTERS: Final = 8192
+"""Of all parameters together that are handed on."""
 _LONGEST_LEASE: Final = 2**31 - 1
 _NO_WORDS: Final = frozenset(("", "0", "false", "no", "off"))
 
@@ -139,7 +140,8 @@ class SubscriptionRequest:
     ``secret`` is None where there is none, and so is ``lease_seconds``; both are of no meaning to
     unsubscribing. ``verify_token`` (PubSubHubbub 0.3) is to be sent along when the callback is asked. With
     ``whole`` a subscriber wants all of a feed each time, not only what is new. ``params`` is all that was
-    sent, but for the secret: the first value of each name, as text that can be stored.
+    sent, but for the secret, as far as it is not too much: the first value of each name, as text that can be
+    stored.
     """
 
     mode: Mode
@@ -272,10 +274,13 @@ def _verify_token(pairs: Sequence[tuple[str, str]]) -> str | None:
 
 def _params(pairs: Iterable[tuple[str, str]]) -> Mapping[str, str]:
     found: dict[str, str] = {}
+    room = _MAX_CHARACTERS
     for name, value in pairs:
         name = storable(name, _MAX_TOKEN_CHARACTERS)
-        if name != "hub.secret" and len(found) < _MAX_PARAMETERS:
-            found.setdefault(name, storable(value, _MAX_VALUE_CHARACTERS))
+        value = storable(value, MAX_URL_CHARACTERS)
+        room -= len(name) + len(value)
+        if name != "hub.secret" and len(found) < _MAX_PARAMETERS and room >= 0:
+            found.setdefault(name, value)
     return found
 
 

@@ -39,6 +39,8 @@ KEPT_CONTENTS: Final = 16
 """Of how many contents of a topic the bodies are kept: who got an older one last gets all of the next."""
 _ASIDE_SECONDS: Final = 0.5
 """How long a delivery waits for the one before, to the same subscriber."""
+_KEY: Final = "subscriber "
+"""What the key of a delivery begins with; the subscriber's id follows."""
 _OFF: Final = "The hub is switched off."
 _job: Final = Job.__table__
 _IN_THE_DATABASE: Final = {"synchronize_session": False}
@@ -131,7 +133,8 @@ def _take(site: Site, session: Session, topic_id: int, reply: Response) -> int |
         DELIVER,
         where=(Subscriber.topic_id == topic_id, follows(site.now())),
         host=Subscriber.callback_host,
-        key=Subscriber.key,
+        # in the order of ids: an index takes what comes in order faster than what is scattered
+        key=_KEY + sa.cast(Subscriber.id, sa.String),
         payload={"subscriber_id": Subscriber.id, "content_id": sa.literal(content.id, sa.BigInteger)},
     )
 
@@ -188,7 +191,7 @@ _topic: Final = Topic.__table__
 
 def _deliveries(*states: JobState) -> sa.ColumnElement[bool]:
     """The condition that a job is a delivery to the subscriber that is looked at."""
-    theirs = (_job.c.key == _subscriber.c.key, _job.c.kind == sa.literal_column(f"'{DELIVER}'"))
+    theirs = (_job.c.key == sa.bindparam("key"), _job.c.kind == sa.literal_column(f"'{DELIVER}'"))
     return sa.and_(*theirs, *(_job.c.state == sa.literal_column(f"'{state.value}'") for state in states))
 
 
@@ -208,10 +211,10 @@ _WANTED: Final = (
         .limit(sa.literal_column("1"))
         .scalar_subquery()
         .label("earlier"),
-        # the last one that was taken
+        # the last one that was taken; by an expression, or PostgreSQL may look for it among all jobs
         sa.select(_job.c.payload)
         .where(_deliveries(JobState.done), _job.c.reason == sa.literal_column("''"))
-        .order_by(_job.c.id.desc())
+        .order_by((_job.c.id + sa.literal_column("0")).desc())
         .limit(sa.literal_column("1"))
         .scalar_subquery()
         .label("took"),
@@ -230,7 +233,8 @@ def deliver(site: Site, claim: Claim) -> Outcome:
     """
     session = site.session
     subscriber_id, content_id = claim.payload["subscriber_id"], claim.payload["content_id"]
-    row = session.execute(_WANTED, {"subscriber_id": subscriber_id, "job_id": claim.id}).first()
+    about = {"subscriber_id": subscriber_id, "key": f"{_KEY}{subscriber_id}", "job_id": claim.id}
+    row = session.execute(_WANTED, about).first()
     why_not = _why_not(site, row, content_id)
     if row is None or why_not:
         return jobs.done(why_not)
@@ -331,7 +335,7 @@ def _end(site: Site, claim: Claim, subscriber_id: int) -> None:
 
 def deliveries_of(session: Session, subscriber: Subscriber, *, limit: int = 100) -> Sequence[Job]:
     """Return the newest deliveries to a subscriber, what became of each, and when it is tried again."""
-    theirs = sa.select(Job).where(Job.key == subscriber.key, Job.kind == DELIVER)
+    theirs = sa.select(Job).where(Job.key == f"{_KEY}{subscriber.id}", Job.kind == DELIVER)
     return session.scalars(theirs.order_by(Job.id.desc()).limit(limit)).all()
 
 
@@ -349,8 +353,8 @@ def redeliver(session: Session, subscriber: Subscriber) -> bool:
     if topic is None or topic.content_id is None:
         return False
     payload = {"subscriber_id": subscriber.id, "content_id": topic.content_id}
-    job = jobs.NewJob(kind=DELIVER, payload=payload, host=subscriber.callback_host, key=subscriber.key)
-    jobs.add(session, [job])
+    key = f"{_KEY}{subscriber.id}"
+    jobs.add(session, [jobs.NewJob(kind=DELIVER, payload=payload, host=subscriber.callback_host, key=key)])
     return True
 
 

@@ -55,7 +55,7 @@ VERIFY: Final = "verify_subscriber"
 FETCH: Final = "fetch_topic"
 """The kind of job that looks at a topic, and owes its subscribers what is new."""
 DELIVER: Final = "deliver_content"
-"""The kind of job that sends one subscriber the content of its topic. Its key is the subscriber's."""
+"""The kind of job that sends one subscriber the content of its topic."""
 
 # whoever asks in the name of others makes us ask these: no host, no topic and no flood gets more
 MAX_OPEN: Final = 10_000

@@ -149,6 +149,14 @@ def test_a_token_that_cannot_be_sent_back_is_passed_over() -> None:
     assert subscription(form() + b"&hub.verify_token=%ff").verify_token is None
 
 
+def test_what_is_handed_on_has_an_end() -> None:
+    more = urlencode([(f"x{number}", "y" * 1000) for number in range(50)]).encode()
+    params = subscription(form() + b"&" + more).params
+    assert len(params) < 12
+    assert sum(map(len, params.values())) <= 8192
+    assert subscription(form() + b"&a=%00\xff%ff").params["a"] == ""
+
+
 # --- what is refused -------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from flask_linkback.models import Attempt, Content, Job, JobState, Subscriber, SubscriberState
 from flask_linkback.models import Topic as TopicRow
+from flask_linkback.outbox.worker import Worker
 from flask_linkback.websub.distributing import attempts_of, deliveries_of
 from tests.apps import Blog, mounted, protected
 from tests.neighbours import Answer, Neighbour, Request, Wire
@@ -1044,6 +1045,23 @@ def test_a_content_waits_for_the_one_that_is_under_way(
     clock.move(1)
     work(blog)
     assert callback.bodies == [b"<p>One.</p>", b"<p>Two.</p>"]
+
+
+def test_threads_deliver_to_many_at_once(
+    blogs: Callable[..., Blog], database_url: str, neighbour: Neighbour, topic: Topic
+) -> None:
+    blog = blogs(database_url, RATE_LIMITS={"caller": None})
+    callbacks = [Callback(neighbour, path=f"/callback/{number}") for number in range(60)]
+    for callback in callbacks:
+        ask_for(blog, callback.url, topic.url)
+    Worker(blog.site, runner="once").run(once=True)
+    for number in range(3):
+        topic.say(b"<p>%d</p>" % number)
+        ask(blog, {"hub.mode": "publish", "hub.url": topic.url})
+        Worker(blog.site, runner="once").run(once=True)
+    for callback in callbacks:
+        assert callback.bodies == [b"<p>0</p>", b"<p>1</p>", b"<p>2</p>"]
+    assert {job.state for job in rows(blog, Job)} == {JobState.done}
 
 
 def test_each_delivery_is_told(blog: Blog, callback: Callback, topic: Topic) -> None:
