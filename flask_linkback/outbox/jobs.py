@@ -170,7 +170,8 @@ def add_for_each(
     }
     rows = sa.select(*columns.values()).where(*where)
     insert = sa.insert(_job).from_select(list(columns), rows, include_defaults=False)
-    count: int = session.execute(insert).rowcount  # type: ignore[attr-defined]
+    counted = insert.execution_options(preserve_rowcount=True)
+    count: int = session.execute(counted).rowcount  # type: ignore[attr-defined]
     if count:
         _added(session)
     return count

@@ -51,6 +51,25 @@ def test_jobs_live_and_die_with_the_callers_transaction(blog: Blog, session: Ses
     assert (second.kind, second.payload, second.host, second.key) == ("b", {"x": 1}, "h", "k")
 
 
+def test_a_job_for_each_row_of_a_table(blog: Blog, session: Session) -> None:
+    """As many as there are, by one statement, each with what its row says."""
+    app_session = blog.db.session()
+    jobs.add(app_session, [NewJob(kind="row", host=host, key=f"k{host}") for host in "abc"])
+    assert jobs.add_for_each(
+        app_session,
+        "each",
+        where=[Job.kind == "row", Job.host != "b"],
+        host=Job.host,
+        key="for " + Job.key,
+        payload={"id": Job.id, "number": sa.literal(7)},
+    ) == len("ac")
+    app_session.commit()
+    first, *_, before, last = take(session).claims
+    assert (before.kind, before.host, before.key) == ("each", "a", "for ka")
+    assert before.payload == {"id": first.id, "number": 7}
+    assert (last.host, last.payload["id"], last.attempts) == ("c", first.id + 2, 1)
+
+
 def test_nothing_is_added_of_nothing(blog: Blog) -> None:
     assert jobs.add(blog.db.session(), []) == 0
     assert not blog.db.session().in_transaction()
