@@ -25,6 +25,7 @@ NAMES = (
     "fan_out",
     "pingback_stored",
     "content_stored",
+    "hub_rate",
     "html_scan",
     "discovery",
     "feeds",

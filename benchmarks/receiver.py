@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.receiver OPTIONS`` serves as many addresses of 127.0.0.0/8 as it is asked to,
 on one port, and ends with its standard input. It is one loop without a framework, so that the
-clients are what is measured. A delivery is known by its X-Delivery number; the signature of one in
-64 is checked.
+clients are what is measured. A delivery is known by its X-Delivery number, or the one at the end of its path;
+the signature of one in 64 is checked.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class _Server:
         return True
 
     def _take(self, wire: _Wire, head: bytes, body: bytes) -> None:
-        number = int(_value(head, b"\r\nx-delivery: ") or -1)
+        number = int(_value(head, b"\r\nx-delivery: ") or _in_path(head) or -1)
         if number in self.arrivals:
             self.repeats += 1
             return
@@ -163,6 +163,12 @@ class _Server:
                 }
             print(json.dumps(said), flush=True)
         return bool(commands)
+
+
+def _in_path(head: bytes) -> bytes | None:
+    """The number at the end of the path: ``/hook/17``."""
+    last = head.partition(b" ")[2].partition(b" ")[0].rpartition(b"/")[2]
+    return last if last.isdigit() else None
 
 
 def _value(head: bytes, name: bytes) -> bytes | None:
