@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from .. import signals
+from ..callers import CallRates
 from ..errors import FetchError
 from ..fetch import Response
 from ..models import Attempt, Content, Job, JobState, Subscriber, SubscriberState, Topic
@@ -55,8 +56,9 @@ _MEDIA_TYPE = re.compile(r"[!-~]([\t -~\xa1-\xff]{0,253}[!-~\xa1-\xff])?")
 def fetch_topic(site: Site, claim: Claim) -> Outcome:
     """Handle a job: look at a topic, and owe what is new to all who follow it, in one transaction.
 
-    Nothing is fetched for nobody. A topic that did not change since the last look, by its validators or by
-    its bytes, is owed to nobody.
+    Nothing is fetched for nobody, and by each process no more topics in a minute than RATE_LIMITS allow
+    fetches. A topic that did not change since the last look, by its validators or by its bytes, is owed to
+    nobody.
     """
     session = site.session
     followed = sa.exists().where(Subscriber.topic_id == Topic.id, follows(site.now()))
@@ -65,6 +67,10 @@ def fetch_topic(site: Site, claim: Claim) -> Outcome:
     session.rollback()  # no transaction stays open over HTTP
     if topic is None or not site.settings.websub.hub_enabled:
         return jobs.done("Nobody follows the topic.")
+    limit = site.settings.linkbacks.rate_limits["fetches"]
+    wait = site.get(CallRates).wait("topics of our hub", limit, site.now().timestamp())
+    if wait:
+        return jobs.later(wait, "Topics were fetched often enough for now.")
     started_at = site.now()
     try:
         reply: Response | FetchError = site.fetch.get(topic.url, headers=_conditions(topic), purpose="topic")

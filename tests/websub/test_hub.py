@@ -1114,6 +1114,21 @@ def test_an_own_topic_is_one_by_whatever_name_and_scheme(
     assert taken.header("Link") == f'<{blog.base_url}{HUB}>; rel="hub", <{url}>; rel="self"'
 
 
+def test_what_we_publish_reaches_who_follows_it_by_our_own_hub(
+    serve: Callable[..., Blog], database_url: str, callback: Callback
+) -> None:
+    """The publisher tells the hub, the hub fetches the page and delivers it: all of it is this site."""
+    blog = serve(database_url, HUB_ENABLED=True, content=None)
+    url = add(blog, "hello", html="<p>New.</p>")
+    subscribe(blog, callback, url)
+    with blog.app.app_context():
+        blog.linkback.websub.ping_hub(url)
+        blog.db.session.commit()
+    work(blog)
+    (taken,) = callback.taken
+    assert b"<p>New.</p>" in taken.body
+
+
 # --- the blueprint ---------------------------------------------------------------------------------------
 
 

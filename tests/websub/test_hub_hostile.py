@@ -300,6 +300,23 @@ def test_a_caller_may_ask_so_often_in_a_minute(
     assert ask_for(blog, callback.url, topic.url, caller=PUBLIC).status_code == 202
 
 
+def test_topics_are_fetched_so_often_in_a_minute_in_all(
+    blogs: Callable[..., Blog], sqlite_url: str, neighbour: Neighbour, clock: Clock
+) -> None:
+    """Whoever follows many topics, and says that all of them have something new, gets them by and by."""
+    blog = blogs(sqlite_url, RATE_LIMITS={"fetches": 3})
+    callback, topics = Callback(neighbour), [Topic(neighbour, path=f"/{number}") for number in range(5)]
+    for topic in topics:
+        topic.say(topic.path.encode())
+        subscribe(blog, callback, topic.url)
+    publish(blog, *(topic.url for topic in topics))
+    assert len(callback.taken) == 3
+    assert {job.attempts for job in pending(blog, "fetch_topic")} == {0}
+    clock.move(60)
+    work(blog)
+    assert sorted(callback.bodies) == [topic.path.encode() for topic in topics]
+
+
 @pytest.mark.parametrize(
     ("limit", "passes"),
     [("MAX_OPEN", []), ("MAX_OPEN_OF_A_HOST", ["topic"]), ("MAX_OPEN_OF_A_TOPIC", ["host"])],
@@ -461,7 +478,6 @@ def test_odd_values_in_a_request_that_is_whole(
                 "Expect",
                 "X-Hub-Signature",
                 "Cookie",
-                "Host",
                 "From",
             ]
         ),
