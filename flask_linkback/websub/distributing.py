@@ -85,7 +85,7 @@ def fetch_topic(site: Site, claim: Claim) -> Outcome:
     def write() -> int | None:
         if not jobs.is_ours(session, claim):
             session.rollback()
-            return 0
+            return None
         count = _take(site, session, claim.payload["topic_id"], reply)
         session.commit()
         return count
@@ -113,7 +113,7 @@ def _take(site: Site, session: Session, topic_id: int, reply: Response) -> int |
     locked = {"key_share": True}
     topic = session.get(Topic, topic_id, populate_existing=True, with_for_update=locked)
     if topic is None:
-        return 0
+        return None
     topic.etag = _validator(reply, "ETag")
     topic.last_modified = _validator(reply, "Last-Modified")
     topic.fetched_at = site.now()

@@ -235,9 +235,9 @@ def deny(site: Site, subscriber: Subscriber, reason: str = "") -> bool:
     WebSub, section 5.2: a hub may do so at any time.
     """
     session = site.session
-    changes.note_call(session, "deny")
     if subscriber.state not in _OPEN:
         return False
+    changes.note_call(session, "deny")
     said = storable(reason, _KEPT_CHARACTERS)
     subscriber.state = SubscriberState.ended
     subscriber.wanted_key = subscriber.wanted_secret = None
