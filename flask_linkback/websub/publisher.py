@@ -19,9 +19,11 @@ from ..models import Attempt, Job, JobState, digest, host_of
 from ..outbox import jobs
 from ..outbox.jobs import Claim, Outcome, Verdict
 from ..outbox.replies import attempt_of, outcome_of
+from ..outbox.writers import Writers
 from ..protocols import websub
 from ..site import Site, current_site
 from .credentials import authorization, credentials_for
+from .hub import announce
 
 __all__ = [
     "MARK",
@@ -214,10 +216,12 @@ def _was_told_to_wait(session: Session, key: str) -> bool:
 def ping(site: Site, claim: Claim) -> Outcome:
     """Handle a job: tell one hub of one topic.
 
-    Any 2xx will do: PubSubHubbub 0.3 says 204, WebSub leaves it open. A hub that refuses is not asked
-    again, one that does not answer, or says "later", is.
+    Our own hub is told without a request. Of others any 2xx will do: PubSubHubbub 0.3 says 204, WebSub leaves
+    it open. A hub that refuses is not asked again, one that does not answer, or says "later", is.
     """
     topic_url, hub_url = claim.payload["topic_url"], claim.payload["hub_url"]
+    if hub_url == own_hub(site):
+        return _tell_own(site, topic_url, hub_url)
     headers = {"Content-Type": websub.FORM_TYPE, **authorization(credentials_for(site, hub_url))}
     site.session.rollback()  # a function for credentials may have read; no transaction stays open over HTTP
     started_at = site.now()
@@ -238,6 +242,19 @@ def ping(site: Site, claim: Claim) -> Outcome:
     status = reply.status if isinstance(reply, Response) else None
     site.send(signals.hub_pinged, topic_url=topic_url, hub_url=hub_url, status=status)
     return outcome
+
+
+def _tell_own(site: Site, topic_url: str, hub_url: str) -> Outcome:
+    """Tell the hub that we are: without a request, which an address that is not public would not get."""
+    session = site.session
+
+    def write() -> None:
+        announce(site, session, [topic_url])
+        session.commit()
+
+    site.get(Writers).record(site.engine, session, write)
+    site.send(signals.hub_pinged, topic_url=topic_url, hub_url=hub_url, status=204)
+    return jobs.done()
 
 
 def give_up(site: Site, job: Job, claim: Claim) -> None:
