@@ -108,6 +108,7 @@ _CHORES: Final[Sequence[Callable[[Site], Any]]] = (
     avatars.tend_avatars,
     weblogs.sweep,
     polling.owe_polls,
+    contents.sweep,
     subscribers.sweep,
     distributing.sweep,
 )

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from werkzeug.test import EnvironBuilder
 
 from .. import signals
-from ..models import Content, Subscription
+from ..models import Content, Subscription, SubscriptionRequest
 from ..outbox import jobs
 from ..outbox.jobs import Claim, Outcome
 from ..outbox.writers import Writers
@@ -23,7 +23,7 @@ from ..protocols import link_header
 from ..protocols.entries import NotAFeed, parse
 from ..site import Site
 
-__all__ = ["ANNOUNCE", "Received", "announce", "entry_marks", "links_of", "remember", "store"]
+__all__ = ["ANNOUNCE", "Received", "announce", "entry_marks", "links_of", "remember", "store", "sweep"]
 
 ANNOUNCE: Final = "announce_content"
 """The kind of job that tells the application of content."""
@@ -33,6 +33,7 @@ _KNOWN_ENTRIES: Final = 1000
 _MARK_CHARACTERS: Final = 16
 
 _content: Final = Content.__table__
+_request: Final = SubscriptionRequest.__table__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,3 +195,28 @@ def links_of(headers: Mapping[str, str]) -> list[dict[str, str]] | None:
     if "Link" not in headers:
         return None
     return [{**one.params, "url": one.url} for one in link_header.parse([headers["Link"]])]
+
+
+# --- what is not kept ----------------------------------------------------------------------------------
+
+
+def sweep(site: Site) -> None:
+    """Forget the bodies, and later the rows, of content, and callbacks that are over for long: a chore.
+
+    After RETENTION_DAYS and ROW_RETENTION_DAYS. A callback that is forgotten is unknown: 404 in place of 410.
+    """
+    settings, now = site.settings.outbox, site.now()
+    bodies, rows = (
+        now - timedelta(days=days) for days in (settings.retention_days, settings.row_retention_days)
+    )
+    received = _content.c.subscription_id.is_not(None)
+    with site.get(Writers).turn(site.engine):
+        for statement in (
+            sa.update(_content)
+            .where(received, _content.c.body.is_not(None), _content.c.received_at <= bodies)
+            .values(body=None),
+            sa.delete(_content).where(received, _content.c.received_at <= rows),
+            sa.delete(_request).where(_request.c.ends_at <= rows),
+        ):
+            site.session.execute(statement)
+        site.session.commit()

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_linkback.models import SubscriptionState
+from flask_linkback.models import Content, SubscriptionState
+from flask_linkback.websub.contents import sweep
 from flask_linkback.websub.leases import renewal_at
 from flask_linkback.websub.polling import owe_polls
 from tests.apps import Blog
 from tests.neighbours import Neighbour
-from tests.pingback.tools import NOON, Clock, work
+from tests.pingback.tools import NOON, Clock, rows, work
 from tests.websub.following import Heard, Hub, feed, requests_of, subscribe, subscription
 
 TOPIC = "https://topic.example/feed"
@@ -428,3 +429,28 @@ def test_who_stopped_does_not_poll(blog: Blog, hub: Hub, neighbour: Neighbour, c
     poll(blog)
     assert len(neighbour.requests) == count
     assert all(each.ends_at is not None for each in requests_of(blog))
+
+
+# --- what is not kept ------------------------------------------------------------------------------------
+
+
+def test_what_is_over_is_forgotten(blog: Blog, hub: Hub, clock: Clock) -> None:
+    hub.lease = 400 * DAY
+    follow(blog, hub)
+    hub.deliver(feed("1"))
+    subscribe(blog, f"{TOPIC}/2", hub=hub.url)
+    work(blog)
+    assert hub.deny() == 200
+    work(blog)
+
+    def swept(days: int) -> tuple[list[bool], int]:
+        """Which contents have a body so many days later, and how many requests there are."""
+        clock.move(days * DAY)
+        with blog.app.app_context():
+            sweep(blog.site)
+        return [content.body is not None for content in rows(blog, Content)], len(requests_of(blog))
+
+    assert swept(29) == ([True], 2)
+    assert swept(2) == ([False], 2)
+    assert swept(58) == ([False], 2)
+    assert swept(2) == ([], 1)  # the active one stays
