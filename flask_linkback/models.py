@@ -681,7 +681,7 @@ class SubscriptionRequest(Base):
     token: Mapped[str] = mapped_column(sa.String(64))
     """The unguessable part of the callback."""
     mode: Mapped[str] = mapped_column(sa.String(16))
-    """``subscribe``, or ``unsubscribe`` once the hub is to end it."""
+    """``subscribe``, or ``unsubscribe`` once the hub is to end it; ``rehearse`` is that of ``doctor``."""
     topic_url: Mapped[str | None]
     """What the hub was asked for; None until it is asked."""
     hub_url: Mapped[str | None]

@@ -11,7 +11,7 @@ from flask.views import View
 
 from ..protocols.websub import RequestError
 from ..site import Site, current_site
-from ..websub.callbacks import Gone, NotAsked, Unknown, answer, find, is_signed
+from ..websub.callbacks import REHEARSAL, Gone, NotAsked, Unknown, answer, find, is_signed
 from ..websub.contents import Received, store
 from . import door
 
@@ -79,6 +79,10 @@ class CallbackView(View):
             )
             status = site.settings.websub.websub_bad_signature_status
             return _say(status, "The signature is missing or wrong.")
+        if asked.mode == REHEARSAL:
+            store(site, subscription, _received(asked, body))
+            site.session.rollback()  # the database would take it, and nobody hears of it
+            return _say(202, "Thank you.")
         self.handle_content(subscription, _received(asked, body))
         site.session.commit()
         return _say(202, "Thank you.")

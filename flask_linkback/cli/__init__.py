@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask.cli import AppGroup
 
 from . import blocks, directories, doctor, erasing, feeds, hubs, linkbacks, outbox, subscriptions
+from . import topics as _  # noqa: F401  its checks join those of the doctor
 
 __all__ = ["linkback_cli"]
 

@@ -9,9 +9,9 @@ import functools
 import importlib.util
 import ipaddress
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -22,7 +22,7 @@ from werkzeug.test import TestResponse
 
 from ..blueprints import pingback
 from ..errors import AddressRefused, ConfigError, FetchError, MissingExtra
-from ..fetch import public_address
+from ..fetch import Response, public_address
 from ..linkbacks.advertising import TRACKBACK, WEBMENTION
 from ..linkbacks.blocks import without_effect
 from ..linkbacks.receiving import Refusal, Refused, locate
@@ -32,7 +32,10 @@ from ..models import Base, Block, Job, JobState, Mention, SecretText
 from ..outbox.health import SEEN_SECONDS, health
 from ..outbox.worker import Runner
 from ..protocols import link_header, xmlrpc
+from ..protocols.websub import Offer
 from ..site import Site, current_site
+from ..websub.discovering import look_at
+from ..websub.publisher import what_says
 from .output import Output, cause_of, command, counted, local_time
 from .tables import Lacking, address_of, lacking
 
@@ -47,13 +50,15 @@ class Mark(enum.Enum):
 
     ok = "✓"
     """As it should be."""
+    note = "·"
+    """Neither good nor bad."""
     warning = "!"
     """Works, but somebody should know."""
     failure = "✗"
     """Something does not work, or is not safe."""
 
 
-_COLOURS: Final = {Mark.ok: "green", Mark.warning: "yellow", Mark.failure: "red"}
+_COLOURS: Final = {Mark.ok: "green", Mark.note: None, Mark.warning: "yellow", Mark.failure: "red"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +84,7 @@ def _failure(what: str, advice: str) -> Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """The site that is looked at; ``url`` is the page to try, if one was named."""
+    """The site that is looked at; ``url`` is the page or topic to try, if one was named."""
 
     site: Site
     url: str | None = None
@@ -87,6 +92,39 @@ class Case:
     @functools.cached_property
     def health(self) -> dict[str, Any]:
         return health(self.site)
+
+    @functools.cached_property
+    def page(self) -> str | None:
+        """The URL as that of a page which should accept linkbacks; None for that of a topic."""
+        if self.url is None or not self.site.is_own(self.url):
+            return None
+        return None if self._is_published and not self._is_target else self.url
+
+    @functools.cached_property
+    def topic(self) -> str | None:
+        """The URL as that of a topic; None for a page of ours that is none, and only accepts linkbacks."""
+        if self.url is None or not self.site.is_own(self.url):
+            return self.url
+        is_page = self.site.match(self.url) is not None
+        return self.url if is_page and (self._is_published or not self._is_target) else None
+
+    @functools.cached_property
+    def seen(self) -> tuple[Response, Offer] | FetchError:
+        """What a subscriber sees at the URL, or why nothing."""
+        try:
+            return look_at(self.site, self.url or "")
+        except FetchError as error:
+            return error
+
+    @property
+    def _is_target(self) -> bool:
+        route = self.site.match(self.url or "")
+        return route is not None and route.endpoint in self.site.get(Targets).by_endpoint(self.site)
+
+    @property
+    def _is_published(self) -> bool:
+        route = self.site.match(self.url or "")
+        return route is not None and what_says(self.site.app.view_functions.get(route.endpoint)) is not None
 
     def ask(self, method: str, url: str, **options: Any) -> TestResponse:
         """Ask the application, in this process, for a URL of ours; raises what the application raises.
@@ -129,34 +167,37 @@ class Check:
     """One look at a site."""
 
     name: str
-    look: Callable[[Case], Finding]
+    look: Callable[[Case], Finding | Iterable[Finding]]
     needs_tables: bool
+    needs_url: bool
 
-    def run(self, case: Case) -> Finding:
+    def run(self, case: Case) -> list[Finding]:
         """Look; what can be expected to go wrong is a finding too."""
+        findings: list[Finding] = []
         try:
-            return self.look(case)
+            found = self.look(case)
+            findings.extend([found] if isinstance(found, Finding) else found)
         except SQLAlchemyError as error:
-            return _failure(f"The database refuses: {cause_of(error)}.", "Is it the right one, and is it up?")
+            what = f"The database refuses: {cause_of(error)}."
+            findings.append(_failure(what, "Is it the right one, and is it up?"))
         except ConfigError as error:
-            return _failure(str(error), "Put the configuration right.")
+            findings.append(_failure(str(error), "Put the configuration right."))
         except BuildError as error:
-            return _failure(
-                f"The URL of {error.endpoint!r} cannot be built.",
-                "Mount the blueprint where a URL without arguments leads.",
-            )
+            what = f"The URL of {error.endpoint!r} cannot be built."
+            findings.append(_failure(what, "Mount the blueprint where a URL without arguments leads."))
+        return findings
 
 
 CHECKS: Final[list[Check]] = []
 """All checks in the order in which they run; `check` adds one."""
-Look = Callable[[Case], Finding]
+Look = TypeVar("Look", bound=Callable[[Case], Finding | Iterable[Finding]])
 
 
-def check(name: str, *, needs_tables: bool = False) -> Callable[[Look], Look]:
-    """Add a function to the checks. One that needs tables is left out where they are missing."""
+def check(name: str, *, needs_tables: bool = False, needs_url: bool = False) -> Callable[[Look], Look]:
+    """Add a function to the checks. One that needs tables, or a URL, is left out where there are none."""
 
     def decorate(look: Look) -> Look:
-        CHECKS.append(Check(name=name, look=look, needs_tables=needs_tables))
+        CHECKS.append(Check(name=name, look=look, needs_tables=needs_tables, needs_url=needs_url))
         return look
 
     return decorate
@@ -165,9 +206,10 @@ def check(name: str, *, needs_tables: bool = False) -> Callable[[Look], Look]:
 @command("doctor")
 @click.argument("url", required=False)
 def doctor(out: Output, url: str | None) -> None:
-    """Look whether everything is in place for linkbacks to work.
+    """Look whether everything is in place for linkbacks, feeds and hubs to work.
 
-    URL is a page of ours that accepts linkbacks, to be tried in this process.
+    URL is a page of ours that accepts linkbacks, to be tried in this process, or a topic, ours or another
+    site's: then you are told what a subscriber sees there, and whether hubs reach our callbacks.
     """
     site = current_site()
     case = Case(site=site, url=None if url is None else site.absolute(url))
@@ -175,16 +217,19 @@ def doctor(out: Output, url: str | None) -> None:
     findings: list[tuple[Check, Finding]] = []
     left_out: list[str] = []
     for each in CHECKS:
+        if each.needs_url and url is None:
+            continue
         if each.needs_tables and not has_tables:
             left_out.append(each.name)
             continue
-        finding = each.run(case)
-        findings.append((each, finding))
+        found = each.run(case)
+        findings += [(each, finding) for finding in found]
         if each.look is tables:
-            has_tables = finding.mark is Mark.ok
-        out.say(f"{finding.mark.value} {finding.what}", fg=_COLOURS[finding.mark])
-        if finding.advice:
-            out.say(f"  {finding.advice}")
+            has_tables = all(finding.mark is Mark.ok for finding in found)
+        for finding in found:
+            out.say(f"{finding.mark.value} {finding.what}", fg=_COLOURS[finding.mark])
+            if finding.advice:
+                out.say(f"  {finding.advice}")
     if left_out:
         out.say(f"Not checked without the tables: {', '.join(left_out)}.")
     sick = any(finding.mark is Mark.failure for _, finding in findings)
@@ -550,16 +595,16 @@ def advertised(case: Case) -> Finding:
         return _failure(
             "No page says where its pingback server is.", "Set LINKBACK_BASE_URL, and mount the blueprint."
         )
-    if case.url is not None:
-        route = site.match(case.url) if site.is_own(case.url) else None
+    if case.page is not None:
+        route = site.match(case.page)
         if route is None:
-            return _failure(f"{case.url} is no page of this site.", "Pass the URL of one.")
+            return _failure(f"{case.page} is no page of this site.", "Pass the URL of one.")
         if route.endpoint not in site.get(Targets).by_endpoint(site):
             return _failure(
-                f"{case.url} accepts no linkbacks.",
+                f"{case.page} accepts no linkbacks.",
                 f"Register a loader: @linkback.target({route.endpoint!r}).",
             )
-    return _first_page(case, [case.url] if case.url is not None else list(_pages(site)))
+    return _first_page(case, [case.page] if case.page is not None else list(_pages(site)))
 
 
 def _first_page(case: Case, pages: Sequence[str]) -> Finding:
@@ -663,7 +708,7 @@ def _trouble_with_form(case: Case, url: str, status: int, words: bytes) -> Findi
 
 def _says_where(case: Case, url: str) -> Finding:
     """Judge the first page that is there and takes linkbacks."""
-    for page in [case.url] if case.url is not None else _pages(case.site):
+    for page in [case.page] if case.page is not None else _pages(case.site):
         with contextlib.suppress(Exception):  # which another check tells of
             answer = case.ask("GET", page)
             if answer.status_code != 200 or _loaded(case, page) is not None:

@@ -16,6 +16,7 @@ from ..site import Site
 from .leases import activate, end, end_subscription, is_leased, lock
 
 __all__ = [
+    "REHEARSAL",
     "Gone",
     "NotAsked",
     "Unknown",
@@ -23,6 +24,9 @@ __all__ = [
     "find",
     "is_signed",
 ]
+
+REHEARSAL: Final = "rehearse"
+"""The mode of a request that no hub was sent: its callback answers as others do, and nothing is kept."""
 
 
 class Unknown(Exception):
@@ -84,6 +88,11 @@ def answer(site: Site, token: str, query: Mapping[str, str]) -> str:
         raise
     if request.requested_at is None or asked.topic_url != request.topic_url:
         raise NotAsked
+    if request.mode == REHEARSAL:
+        session.rollback()
+        if asked.mode != "subscribe":
+            raise NotAsked
+        return asked.challenge
     signal = _ANSWERS[asked.mode](site, subscription, request, asked)
     session.commit()
     if signal is signals.subscription_denied:
