@@ -39,7 +39,7 @@ from ..websub.publisher import what_says
 from .output import Output, cause_of, command, counted, local_time
 from .tables import Lacking, address_of, lacking
 
-__all__ = ["CHECKS", "Case", "Finding", "Mark", "check", "doctor"]
+__all__ = ["CHECKS", "Case", "Finding", "Mark", "check", "doctor", "is_ours"]
 
 
 # --- what a check says -------------------------------------------------------------------------------
@@ -96,14 +96,14 @@ class Case:
     @functools.cached_property
     def page(self) -> str | None:
         """The URL as that of a page which should accept linkbacks; None for that of a topic."""
-        if self.url is None or not self.site.is_own(self.url):
+        if self.url is None or not is_ours(self.site, self.url):
             return None
         return None if self._is_published and not self._is_target else self.url
 
     @functools.cached_property
     def topic(self) -> str | None:
         """The URL as that of a topic; None for a page of ours that is none, and only accepts linkbacks."""
-        if self.url is None or not self.site.is_own(self.url):
+        if self.url is None or not is_ours(self.site, self.url):
             return self.url
         is_page = self.site.match(self.url) is not None
         return self.url if is_page and (self._is_published or not self._is_target) else None
@@ -141,6 +141,11 @@ class Case:
 
         with _nothing_is_kept(self.site), self.site.get(Runner).taken():
             return contextvars.Context().run(ask)
+
+
+def is_ours(site: Site, url: str) -> bool:
+    """Is this a URL of the site? Another port of the same machine is another site."""
+    return site.settings.site.base_url is not None and site.is_own(url) and not site.is_told(url)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from ..websub.asking import CALLBACK
 from ..websub.discovering import ACCEPT, look_at
 from ..websub.publisher import OWN_HUB, hubs_of, own_hub, published_at
 from ..websub.rehearsing import Step, rehearse
-from .doctor import Case, Finding, Mark, check
+from .doctor import Case, Finding, Mark, check, is_ours
 from .output import counted
 
 __all__ = ["callback", "hub", "hubs", "subscriptions", "topic"]
@@ -154,8 +154,8 @@ def _hub_of(case: Case, response: Response, offer: Offer) -> Iterator[Finding]:
         yield _say(Mark.ok, f"The hub of this topic is known: {known}.")
     elif not offer.hubs:
         advice = (
-            "Set LINKBACK_HUBS or LINKBACK_HUB_ENABLED; the view is a feed, or has @linkback.websub.publisher."
-            if case.site.is_own(response.url)
+            "Set LINKBACK_HUBS or LINKBACK_HUB_ENABLED; its view is a feed, or a @linkback.websub.publisher."
+            if is_ours(case.site, response.url)
             else "It can be read now and then, or name the hub: flask linkback subscribe URL --hub URL"
         )
         yield _say(Mark.failure, f"{_short(response.url)} names no hub: nobody can subscribe.", advice)
@@ -257,7 +257,7 @@ def _head(case: Case, response: Response) -> Iterator[Finding]:
 
 def _as_published(case: Case, response: Response, offer: Offer) -> Iterator[Finding]:
     """Is a topic of ours called as it is when hubs are told, and are they those that it names?"""
-    if not case.site.is_own(response.url) or not offer.hubs:
+    if not is_ours(case.site, response.url) or not offer.hubs:
         return
     try:
         topics = published_at(case.site, response.url)
@@ -295,13 +295,13 @@ def _not_fetched(site: Site, url: str, error: FetchError, purpose: str) -> Findi
     """Tell why something was not fetched: our own network may be what keeps us from a page of ours."""
     if not isinstance(error, AddressRefused):
         own = f" Is LINKBACK_BASE_URL right, and the site served there? It is {site.settings.site.base_url}."
-        advice = f"Is it up, and is its certificate good?{own if site.is_own(url) else ''}"
+        advice = f"Is it up, and is its certificate good?{own if is_ours(site, url) else ''}"
         return _say(Mark.failure, f"{_short(url)} cannot be fetched: {error}", advice)
-    if not (site.is_own(url) and _is_well_formed(url)):
+    if not (is_ours(site, url) and _is_well_formed(url)):
         return _say(
             Mark.failure,
             f"{_short(url)} is not fetched: {error}",
-            "What only this network can reach nobody else can follow. LINKBACK_ALLOW_NETWORKS opens networks.",
+            "What only this network reaches nobody else can follow. LINKBACK_ALLOW_NETWORKS opens networks.",
         )
     return _say(
         Mark.warning,
@@ -354,7 +354,7 @@ def _judge_hub(site: Site, url: str, reply: Response | FetchError, *, somebody_a
         if somebody_answers and finding.mark is Mark.failure:
             return _say(Mark.warning, finding.what, f"{finding.advice} Another hub answers.")
         return finding
-    if site.is_own(url):
+    if is_ours(site, url):
         if url == own_hub(site) and reply.status == 200:
             return _say(Mark.ok, f"{_short(url)} is our own hub.")
         if reply.status in (404, 410):
@@ -384,7 +384,7 @@ def callback(case: Case) -> Iterator[Finding]:
         return
     if CALLBACK not in site.app.view_functions:
         yield _say(
-            Mark.warning if site.is_own(case.topic) else Mark.failure,
+            Mark.warning if is_ours(site, case.topic) else Mark.failure,
             "Hubs cannot call back: the endpoint for that is not mounted.",
             "app.register_blueprint(linkback.blueprints['websub'])",
         )
