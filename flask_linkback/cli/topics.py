@@ -259,8 +259,11 @@ def _as_published(case: Case, response: Response, offer: Offer) -> Iterator[Find
     """Is a topic of ours called as it is when hubs are told, and are they those that it names?"""
     if not is_ours(case.site, response.url) or not offer.hubs:
         return
+    called = offer.topic_url or response.url
     try:
-        topics = published_at(case.site, response.url)
+        # by its own name first: the URL that was asked for may have arguments that do not count
+        topics = published_at(case.site, called) if is_ours(case.site, called) else []
+        topics = topics or published_at(case.site, response.url)
     except Exception as error:  # a feed's hooks are the application's
         yield _say(
             Mark.failure, f"Its view raises {type(error).__name__}: {error}", "Put the application right."
@@ -269,12 +272,12 @@ def _as_published(case: Case, response: Response, offer: Offer) -> Iterator[Find
     if not topics:
         return
     advice = "A cache, a proxy or the application may change it on its way, or links are written by hand."
-    told = next((each for each in topics if each.url == offer.topic_url), None)
+    told = next((each for each in topics if each.url == called), None)
     if told is None:
         names = _listed(each.url for each in topics)
         yield _say(
             Mark.failure,
-            f"Hubs are told of {names}, but it calls itself {_listed(_one(offer.topic_url))}: nothing comes.",
+            f"Hubs are told of {names}, but it is called {_short(called)}: nothing comes.",
             f"Is LINKBACK_BASE_URL right ({case.site.base_url})? {advice}",
         )
     elif not set(offer.hubs) <= set(told.hubs):

@@ -319,7 +319,7 @@ def test_a_feed_of_ours_at_our_own_hub(serve: Callable[..., Blog], database_url:
     url = serve_own(blog)
     for spelled in ("/feed.atom", url, f"{url}?utm_source=x"):
         ran, said = doctor(blog, spelled)
-        assert ran.status == 0
+        assert ran.status == 0, ran.stdout
         assert said["topic"][-1][:2] == (
             "ok",
             "It is called as the site publishes it, and names the hubs that are told.",
@@ -348,7 +348,7 @@ def test_a_hub_of_ours_that_is_switched_off(blog: Blog) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "mark", "told"),
     [
-        ("self", "", "failure", "Hubs are told of "),
+        ("/feed.atom", "/other.atom", "failure", "Hubs are told of "),
         ("/told", "/else", "failure", "It names hubs that are never told: "),
         ("/and", "/told", "warning", "Hubs are told that it does not name: "),
     ],
