@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import subprocess
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import urlencode
 
 import pytest
 import sqlalchemy as sa
+from cryptography.fernet import Fernet
 from flask import abort, redirect
 from flask import request as current_request
 from flask_wtf import CSRFProtect
@@ -29,7 +31,7 @@ from flask_linkback.models import (
 from flask_linkback.protocols.signatures import sign
 from flask_linkback.websub import rehearsing
 from tests.apps import Blog
-from tests.cli.commands import Ran, run
+from tests.cli.commands import Ran, ended, run
 from tests.neighbours import Answer, Neighbour, Request, Wire
 from tests.pingback.tools import NOON, Clock, request, rows
 from tests.websub.conftest import blogs, clock, hasty, neighbour, serve, tidy
@@ -135,6 +137,21 @@ def test_people_read_lines(blog: Blog, neighbour: Neighbour) -> None:
         "  By default it gets none, and what it delivers is not signed (LINKBACK_WEBSUB_SECRETS)."
         in ran.lines
     )
+
+
+def test_doctor_runs_in_another_process_than_the_site(
+    serve: Callable[..., Blog],
+    database_url: str,
+    neighbour: Neighbour,
+    start: Callable[..., subprocess.Popen[str]],
+) -> None:
+    keys = [Fernet.generate_key().decode()]
+    blog, url = serve(database_url, SECRET_KEYS=keys), serve_feed(neighbour)
+    settings = {"database_url": database_url, "base_url": blog.base_url, "SECRET_KEYS": keys}
+    ran = ended(start(settings, "doctor", url))
+    assert (ran.status, ran.stderr) == (0, "")
+    assert ran.lines[-4:] == [f"✓ {step}" for _, step in STEPS]
+    assert nothing_is_left(blog)
 
 
 def test_redirects_are_followed_and_told(blog: Blog, neighbour: Neighbour) -> None:
