@@ -115,6 +115,9 @@ def topic(case: Case) -> Iterator[Finding]:
     """Is there a topic at the URL, with a hub, by which it can be followed?"""
     if case.topic is None:
         return
+    known = known_hub(case.topic)
+    if known is not None:
+        yield _say(Mark.ok, f"The hub of this topic is known: {known}. It need not be named.")
     seen = case.seen
     if isinstance(seen, FetchError):
         yield _not_fetched(case.site, case.topic, seen, "topic")
@@ -133,9 +136,10 @@ def topic(case: Case) -> Iterator[Finding]:
     yield _say(Mark.ok, f"{url} answers {response.status} ({kind}).")
     for each in offer.findings:
         yield _found(each)
-    yield from _hub_of(case, response, offer)
+    if known is None:
+        yield from _hub_of(case, response, offer)
+        yield from _self_of(case, response, offer)
     yield from _agreement(response)
-    yield from _self_of(case, response, offer)
     yield from _head(case, response)
     yield from _as_published(case, response, offer)
 
@@ -149,10 +153,8 @@ def _found(finding: websub.Finding) -> Finding:
 
 
 def _hub_of(case: Case, response: Response, offer: Offer) -> Iterator[Finding]:
-    known = known_hub(case.topic or "")
-    if known is not None:
-        yield _say(Mark.ok, f"The hub of this topic is known: {known}.")
-    elif not offer.hubs:
+    """Is a hub named?"""
+    if not offer.hubs:
         advice = (
             "Set LINKBACK_HUBS or LINKBACK_HUB_ENABLED; its view is a feed, or a @linkback.websub.publisher."
             if is_ours(case.site, response.url)
@@ -194,9 +196,7 @@ def _one(url: str | None) -> tuple[str, ...]:
 def _self_of(case: Case, response: Response, offer: Offer) -> Iterator[Finding]:
     """Is the topic the URL where it was found, or one that leads back to itself?"""
     own = offer.topic_url
-    if known_hub(case.topic or "") is not None:
-        yield _say(Mark.ok, f"The topic is {_short(case.topic or '')}.")
-    elif own is None:
+    if own is None:
         yield _say(
             Mark.warning,
             f"It does not say what it is called: {_short(response.url)} is taken for the topic.",
@@ -328,10 +328,11 @@ def _is_well_formed(url: str) -> bool:
 @check("hub", needs_url=True)
 def hub(case: Case) -> Iterator[Finding]:
     """Are the hubs there? They are asked nothing: a GET without parameters is all that they see."""
-    if case.topic is None or isinstance(case.seen, FetchError):
+    if case.topic is None:
         return
     known = known_hub(case.topic)
-    named = (known,) if known is not None else case.seen[1].hubs
+    offered = () if isinstance(case.seen, FetchError) else case.seen[1].hubs
+    named = (known,) if known is not None else offered
     replies = {each: _reply_of_hub(case.site, each) for each in named}
     somebody_answers = any(isinstance(each, Response) for each in replies.values())
     for url, reply in replies.items():
