@@ -307,10 +307,12 @@ def server_context(*names: str, ca: trustme.CA | None = None) -> ssl.SSLContext:
 class Resolver:
     """Stands in for the resolver of the machine, for names only: what no test can ask a real one.
 
-    ``names["two.test"] = ["198.51.100.1", "127.0.0.1"]``; a list of lists answers in turn.
+    ``names["two.test"] = ["198.51.100.1", "127.0.0.1"]``; a list of lists answers in turn. With
+    ``only_these`` other names are nobody's, and no server is asked for them.
     """
 
     names: dict[str, Any] = field(default_factory=dict)
+    only_these: bool = False
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -319,6 +321,8 @@ class Resolver:
     def getaddrinfo(self, host: Any, port: Any, *args: Any, **kwargs: Any) -> list[Any]:
         self.asked.append(host)
         answer = self.names.get(host)
+        if answer is None and self.only_these and str(host).rpartition(".")[2].isalpha():
+            answer = []
         if answer is None:
             return list(self._real(host, port, *args, **kwargs))
         if answer and isinstance(answer[0], list):

@@ -34,10 +34,10 @@ from tests.apps import Blog
 from tests.cli.commands import Ran, ended, run
 from tests.neighbours import Answer, Neighbour, Request, Wire
 from tests.pingback.tools import NOON, Clock, request, rows
-from tests.websub.conftest import blogs, clock, hasty, neighbour, serve, tidy
+from tests.websub.conftest import blogs, clock, hasty, neighbour, nowhere, serve, tidy
 from tests.websub.following import Heard, feed
 
-__all__ = ["blogs", "clock", "hasty", "neighbour", "serve", "tidy"]
+__all__ = ["blogs", "clock", "hasty", "neighbour", "nowhere", "serve", "tidy"]
 
 ATOM = [("Content-Type", "application/atom+xml")]
 Found = list[tuple[str, str, str]]

@@ -11,10 +11,10 @@ import pytest
 from flask_linkback.models import SubscriptionState
 from tests.apps import Blog
 from tests.pingback.tools import work
-from tests.websub.conftest import blogs, clock, hasty, hub, neighbour, serve, tidy
+from tests.websub.conftest import blogs, clock, hasty, hub, neighbour, nowhere, serve, tidy
 from tests.websub.following import Hub, subscription
 
-__all__ = ["blogs", "clock", "hasty", "hub", "neighbour", "serve", "tidy"]
+__all__ = ["blogs", "clock", "hasty", "hub", "neighbour", "nowhere", "serve", "tidy"]
 
 TOPIC = "https://topic.example/feed"
 
