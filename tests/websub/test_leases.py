@@ -271,7 +271,7 @@ def test_subscriptions_are_found(blog: Blog, hub: Hub, clock: Clock) -> None:
             find(state="dancing")
 
 
-def test_a_thousand_leases_are_renewed_by_one_worker(
+def test_many_leases_are_renewed_by_one_worker(
     serve: Callable[..., Blog], sqlite_url: str, hub: Hub, clock: Clock
 ) -> None:
     blog = serve(sqlite_url)

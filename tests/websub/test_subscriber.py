@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from flask_linkback.errors import AddressRefused, SubscriptionError
-from flask_linkback.models import SubscriptionState
+from flask_linkback.errors import AddressRefused, BaseURLMissing, SubscriptionError
+from flask_linkback.models import Job, JobState, SubscriptionState
 from flask_linkback.protocols.signatures import ALGORITHMS
 from tests.apps import Blog
 from tests.neighbours import Neighbour
-from tests.pingback.tools import Clock, request, work
+from tests.pingback.tools import Clock, request, rows, work
 from tests.websub.following import (
     CHALLENGE,
     Heard,
@@ -105,6 +106,42 @@ def test_w9_a_hub_of_pubsubhubbub_confirms_at_once(blog: Blog, hub: Hub, heard: 
     assert (found.state, found.lease_seconds) == (SubscriptionState.active, 5000)
     assert found.lease_expires_at == clock() + timedelta(seconds=5000)
     assert heard.names == ["subscription_verified"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "callback"),
+    [
+        ({"base_url": "https://blog.example"}, "https://blog.example/linkback/websub/"),
+        ({"base_url": "https://blog.example/sub"}, "https://blog.example/sub/linkback/websub/"),
+        ({"base_url": "http://blog.example", "URL_PREFIX": "/x"}, "http://blog.example/x/websub/"),
+    ],
+)
+def test_w10_where_hubs_find_us(
+    blogs: Callable[..., Blog], sqlite_url: str, hub: Hub, settings: Any, callback: str
+) -> None:
+    blog = blogs(sqlite_url, **settings)
+    subscribe(blog, TOPIC, hub=hub.url)
+    work(blog)
+    assert hub.requests[0]["hub.callback"].startswith(callback)
+
+
+def test_w10_nobody_subscribes_without_an_address(blogs: Callable[..., Blog], sqlite_url: str) -> None:
+    blog = blogs(sqlite_url, base_url=None)
+    with blog.app.app_context(), pytest.raises(BaseURLMissing):
+        blog.linkback.websub.subscribe(TOPIC)
+
+
+def test_w13_a_hub_that_does_not_answer(
+    blogs: Callable[..., Blog], sqlite_url: str, neighbour: Neighbour
+) -> None:
+    blog = blogs(sqlite_url, DELIVERY_TIMEOUT=0.2)
+    neighbour.route("/hub", lambda request, wire: wire.pause())
+    subscribe(blog, TOPIC, hub=neighbour.url("/hub"))
+    began = time.monotonic()
+    work(blog)
+    assert time.monotonic() - began < 5
+    (job,) = [job for job in rows(blog, Job) if job.kind == "ask_hub"]
+    assert (job.state, job.reason.split(":")[0]) == (JobState.pending, "too_slow")
 
 
 def test_w11_unsubscribing_says_exactly_this(blog: Blog, hub: Hub) -> None:
@@ -281,7 +318,7 @@ def test_a_topic_that_moved_is_followed(blog: Blog, hub: Hub, neighbour: Neighbo
     assert hub.requests[0]["hub.topic"] == neighbour.url("/new")
 
 
-def test_a_page_without_a_hub(blog: Blog, neighbour: Neighbour, heard: Heard) -> None:
+def test_w7_a_page_without_a_hub(blog: Blog, neighbour: Neighbour, heard: Heard) -> None:
     neighbour.answer("/feed", 200, feed("1"))
     subscribe(blog, neighbour.url("/feed"))
     work(blog)
