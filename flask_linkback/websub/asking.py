@@ -29,10 +29,12 @@ from .discovering import look_at
 from .leases import (
     CONFIRM_SECONDS,
     activate,
+    begin,
     end,
     end_subscription,
     fail,
     lock,
+    open_request,
     owe_tending,
     try_again_at,
 )
@@ -93,6 +95,11 @@ def ask(site: Site, claim: Claim) -> Outcome:
     if request is None or subscription is None or request.mode != claim.payload["mode"]:
         return jobs.done()
     if request.mode == "subscribe" and (request.ends_at is not None or request.verified_at is not None):
+        has_none = subscription.state in (SubscriptionState.failed, SubscriptionState.expired)
+        if has_none and open_request(session, subscription.id) is None:  # a person replays the job
+            begin(site, session, subscription)
+            session.commit()
+            return jobs.done("It is asked anew.")
         return jobs.done("Another request took its place.")
     if request.mode == "unsubscribe" and request.requested_at is None:
         return jobs.done("The hub was never asked.")

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from werkzeug.test import EnvironBuilder
 
 from .. import signals
-from ..models import Content, Subscription, SubscriptionRequest
+from ..models import Content, Subscription, SubscriptionRequest, digest
 from ..outbox import jobs
 from ..outbox.jobs import Claim, Outcome
 from ..outbox.writers import Writers
@@ -23,13 +23,14 @@ from ..protocols import link_header
 from ..protocols.entries import NotAFeed, parse
 from ..site import Site
 
-__all__ = ["ANNOUNCE", "Received", "announce", "entry_marks", "links_of", "remember", "store", "sweep"]
+__all__ = ["ANNOUNCE", "Marks", "Received", "announce", "links_of", "marks_of", "remember", "store", "sweep"]
 
 ANNOUNCE: Final = "announce_content"
 """The kind of job that tells the application of content."""
 SAME_WITHIN: Final = timedelta(hours=24)
 """For how long the same content by another callback, hub or poll is no news."""
-_KNOWN_ENTRIES: Final = 1000
+_KNOWN_MARKS: Final = 2000
+"""Two for each entry."""
 _MARK_CHARACTERS: Final = 16
 
 _content: Final = Content.__table__
@@ -166,7 +167,7 @@ def _record(site: Site, claim: Claim, subscription: Subscription, content: Conte
     session.refresh(subscription)
     subscription.delivered_at = content.received_at
     subscription.silent, subscription.missed = False, 0
-    marks = entry_marks(content.body or b"", content.content_type, subscription.topic_url)
+    marks = marks_of(content.body or b"", content.content_type, subscription.topic_url)
     if subscription.seen is not None:  # else the first poll finds what was there before, and this
         remember(subscription, marks)
     session.commit()
@@ -175,19 +176,36 @@ def _record(site: Site, claim: Claim, subscription: Subscription, content: Conte
 # --- entries -----------------------------------------------------------------------------------------
 
 
-def entry_marks(body: bytes, content_type: str, url: str) -> Sequence[str]:
-    """Return a short mark for each entry of a feed, another one once it is edited; none for other content."""
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """By which an entry is known again: one for itself, and one for what it says."""
+
+    entry: str
+    words: str
+
+
+def marks_of(body: bytes, content_type: str, url: str) -> Sequence[Marks]:
+    """Return the marks of each entry of a feed; none for other content."""
     try:
         entries = parse(body, content_type=content_type, url=url).entries
     except NotAFeed:
         return ()
-    return [entry.digest[:_MARK_CHARACTERS] for entry in entries]
+    return [
+        Marks(
+            entry=digest(entry.id)[:_MARK_CHARACTERS],
+            # two entries may say the same
+            words=digest(entry.id, entry.digest)[:_MARK_CHARACTERS],
+        )
+        for entry in entries
+    ]
 
 
-def remember(subscription: Subscription, marks: Iterable[str]) -> None:
+def remember(subscription: Subscription, several: Iterable[Marks]) -> None:
     """Add the marks of entries to those that are known, and forget the oldest."""
-    known = dict.fromkeys([*(subscription.seen or ()), *marks])
-    subscription.seen = list(known)[-_KNOWN_ENTRIES:]
+    new = [mark for marks in several for mark in (marks.entry, marks.words)]
+    # what is there once more is as good as new: it is not forgotten before what is gone
+    kept = [mark for mark in subscription.seen or () if mark not in set(new)]
+    subscription.seen = [*kept, *dict.fromkeys(new)][-_KNOWN_MARKS:]
 
 
 def links_of(headers: Mapping[str, str]) -> list[dict[str, str]] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -17,7 +18,7 @@ from ..outbox.jobs import Claim, Outcome
 from ..outbox.replies import attempt_of, is_success
 from ..outbox.writers import Writers
 from ..site import Site
-from .contents import Received, entry_marks, remember, store
+from .contents import Marks, Received, marks_of, remember, store
 from .discovering import ACCEPT
 from .leases import is_leased, lock
 
@@ -105,15 +106,26 @@ def _record(site: Site, claim: Claim, reply: Response | FetchError) -> None:
     subscription.polled_at = site.now()
     if not isinstance(reply, FetchError) and is_success(reply):
         content_type = reply.headers.get("Content-Type", "")
-        marks = entry_marks(reply.body, content_type, reply.url)
+        marks = marks_of(reply.body, content_type, reply.url)
         known = subscription.seen
-        new = [mark for mark in marks if mark not in set(known or ())]
+        new = _new(site, subscription, marks)
         remember(subscription, marks)
         subscription.etag = _short(reply.headers.get("ETag"))
         subscription.last_modified = _short(reply.headers.get("Last-Modified"))
         if known is not None and new:
             _announce(site, subscription, reply, len(new))
     session.commit()
+
+
+def _new(site: Site, subscription: Subscription, several: Sequence[Marks]) -> Sequence[Marks]:
+    """Return the entries that nobody has brought; while no hub should, those that were edited, too.
+
+    Some hubs bring an entry in other words than the feed has: that is no entry that was missed.
+    """
+    known = set(subscription.seen or ())
+    if is_leased(site, subscription):
+        return [marks for marks in several if marks.entry not in known]
+    return [marks for marks in several if marks.words not in known]
 
 
 def _announce(site: Site, subscription: Subscription, reply: Response, count: int) -> None:

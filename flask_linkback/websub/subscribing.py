@@ -25,7 +25,7 @@ from ..outbox.errands import run_errands
 from ..protocols.websub import MAX_SECRET_BYTES, known_hub
 from ..site import Site
 from .asking import error_text
-from .leases import ASK, active_request, ask_key, begin, end_subscription, open_request, stop
+from .leases import ASK, active_request, ask_key, begin, end, end_subscription, open_request, stop
 
 __all__ = ["renew", "subscribe", "subscriptions", "unsubscribe"]
 
@@ -133,8 +133,10 @@ def unsubscribe(site: Site, subscription: Subscription, *, wait: bool = False) -
         end_subscription(site, session, subscription, SubscriptionState.unsubscribed)
     elif subscription.state is not SubscriptionState.unsubscribing:
         subscription.state = SubscriptionState.unsubscribing
+        if waiting is not None and waiting not in asked:
+            end(session, waiting, site.now())
         for request in asked:
-            stop(site, session, subscription, request)
+            stop(site, session, subscription, request, until=subscription.lease_expires_at)
     session.flush()
     note_call(session, "unsubscribe")
     if wait:

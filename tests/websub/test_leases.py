@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_linkback.models import Content, SubscriptionState
+from flask_linkback.models import Content, Job, SubscriptionState
 from flask_linkback.websub.contents import sweep
 from flask_linkback.websub.leases import renewal_at
 from flask_linkback.websub.polling import owe_polls
@@ -210,6 +210,20 @@ def test_subscribing_again_renews(blog: Blog, hub: Hub) -> None:
     assert subscription(blog).state is SubscriptionState.active
 
 
+def test_a_job_that_failed_is_replayed(blog: Blog, hub: Hub) -> None:
+    hub.status = 403
+    subscribe(blog, TOPIC, hub=hub.url)
+    work(blog)
+    hub.status = 202
+    (job,) = [job for job in rows(blog, Job) if job.kind == "ask_hub"]
+    with blog.app.app_context():
+        assert blog.linkback.replay(job.id)
+        blog.db.session.commit()
+    work(blog)
+    assert hub.confirm()[0] == 200
+    assert subscription(blog).state is SubscriptionState.active
+
+
 def test_subscribing_twice_at_once_asks_once(blog: Blog, hub: Hub) -> None:
     with blog.app.app_context():
         for _ in range(2):
@@ -227,6 +241,19 @@ def test_unsubscribing_what_nobody_was_asked_for(blog: Blog, hub: Hub) -> None:
         blog.db.session.commit()
     work(blog)
     assert hub.requests == []
+    assert subscription(blog).state is SubscriptionState.unsubscribed
+
+
+def test_unsubscribing_while_a_renewal_waits(blog: Blog, hub: Hub) -> None:
+    follow(blog, hub)
+    with blog.app.app_context():
+        (found,) = blog.linkback.websub.subscriptions()
+        blog.linkback.websub.renew(found)
+        blog.linkback.websub.unsubscribe(found)
+        blog.db.session.commit()
+    work(blog)
+    assert [form["hub.mode"] for form in hub.requests] == ["subscribe", "unsubscribe"]
+    assert hub.confirm(lease_seconds=None)[0] == 200
     assert subscription(blog).state is SubscriptionState.unsubscribed
 
 
@@ -382,6 +409,36 @@ def test_a_hub_is_found_out_to_be_silent(
     work(blog)
     found = subscription(blog)
     assert (found.missed, found.silent) == (0, False)
+
+
+def test_a_hub_that_brings_an_entry_in_other_words_is_not_silent(
+    blog: Blog, hub: Hub, neighbour: Neighbour, heard: Heard, clock: Clock
+) -> None:
+    neighbour.answer("/feed", 200, feed("1"))
+    follow(blog, hub, neighbour.url("/feed"))
+    poll(blog)
+    for number in range(2, 7):  # YouTube's hub leaves out what the feed says of a film
+        hub.deliver(feed(str(number)).replace(b"Entry", b"Film"))
+    neighbour.answer("/feed", 200, feed("6", "5", "4", "3", "2", "1"))
+    clock.move(DAY)
+    poll(blog)
+    found = subscription(blog)
+    assert (found.missed, found.silent) == (0, False)
+    assert len(heard.bodies()) == 5
+
+
+def test_an_edit_is_found_by_polling_where_there_is_no_hub(
+    blog: Blog, neighbour: Neighbour, heard: Heard, clock: Clock
+) -> None:
+    neighbour.answer("/feed", 200, feed("1"))
+    subscribe(blog, neighbour.url("/feed"))
+    work(blog)
+    clock.move(HOUR)
+    poll(blog)
+    neighbour.answer("/feed", 200, feed("1").replace(b"Entry", b"Edited"))
+    clock.move(HOUR)
+    poll(blog)
+    assert len(heard.bodies()) == 1
 
 
 def test_what_polling_found_and_a_hub_brings_later_is_told_of_once(
