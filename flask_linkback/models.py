@@ -690,6 +690,8 @@ class SubscriptionRequest(Base):
     topic_url: Mapped[str | None]
     """What the hub was asked for; None until it is asked."""
     hub_url: Mapped[str | None]
+    answered_url: Mapped[str | None]
+    """Who took the request, where the hub sent us on (307, 308)."""
     secret: Mapped[Secret | None]
     tries: Mapped[int] = mapped_column(default=0)
     """How many requests before this one the hub took and did not confirm."""
@@ -751,6 +753,8 @@ class Subscriber(Base):
     """Names the newest request to subscribe until it is verified, or is not: nothing else changes before."""
     wanted_secret: Mapped[Secret | None]
     """The secret of that request."""
+    active_key: Mapped[str | None] = mapped_column(sa.String(32))
+    """The request that was verified last: who asked for its end did not ask for that of a later one."""
     failures: Mapped[int] = mapped_column(default=0)
     """How many verifications failed since one succeeded."""
     failed_at: Mapped[datetime | None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from flask import Blueprint, Response, request
@@ -24,6 +25,7 @@ logger = logging.getLogger("flask_linkback.websub")
 
 _LONGEST_HEADER: Final = 8192
 _LONGEST_TOKEN: Final = 64
+_ENCODINGS: Final = ("", "identity", "gzip", "x-gzip", "deflate")
 
 
 class CallbackView(View):
@@ -32,7 +34,8 @@ class CallbackView(View):
     A subclass may override `handle_content`, which runs in the hub's request, once the signature was found
     right. Answers are those of WebSub, sections 5.3 and 7: 404 for an unknown callback and for a question
     that nobody waits for, 410 for one that is over, 400 for what is not understood, 202 for content,
-    LINKBACK_WEBSUB_BAD_SIGNATURE_STATUS for content that is not signed as it should be, 413 for too much.
+    LINKBACK_WEBSUB_BAD_SIGNATURE_STATUS for content that is not signed as it should be, 413 for too much,
+    415 for an encoding other than gzip and deflate.
     """
 
     methods: ClassVar[tuple[str, ...]] = ("GET", "POST")
@@ -42,7 +45,9 @@ class CallbackView(View):
         """Answer a hub."""
         site = current_site()
         if request.method == "HEAD":  # which could not say a challenge
-            return _say(405, "Please use GET or POST.")
+            response = _say(405, "Please use GET or POST.")
+            response.allow.update(("GET", "POST"))
+            return response
         try:
             if len(token) > _LONGEST_TOKEN:
                 raise Unknown
@@ -83,6 +88,16 @@ class CallbackView(View):
             store(site, subscription, _received(asked, body))
             site.session.rollback()  # the database would take it, and nobody hears of it
             return _say(202, "Thank you.")
+        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in _ENCODINGS:
+            return _say(415, "Please send the content as it is, or by gzip.")
+        if encoding not in ("", "identity"):
+            try:
+                body = _decoded(body, at_most)
+            except zlib.error:
+                return _say(400, "The content is not encoded as it says.")
+            if len(body) > at_most:
+                return _say(413, "The content is too large.")
         self.handle_content(subscription, _received(asked, body))
         site.session.commit()
         return _say(202, "Thank you.")
@@ -99,6 +114,11 @@ def make_blueprint(view: type[CallbackView] = CallbackView) -> Blueprint:
 def _confirm(site: Site, token: str) -> Response:
     # a proof that we read it, and nothing that a browser would take for a page
     return _say(200, answer(site, token, request.args), end="")
+
+
+def _decoded(body: bytes, at_most: int) -> bytes:
+    """Return what was sent by gzip or deflate; of what is too large a little more than allowed."""
+    return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, at_most + 1)
 
 
 def _received(asked: SubscriptionRequest, body: bytes) -> Received:

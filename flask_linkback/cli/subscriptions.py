@@ -90,11 +90,11 @@ def _each(url: str | None, hub: str | None, do: Any) -> list[Subscription]:
 
 
 @command("subscriptions")
-@click.option("--topic", metavar="URL", help="Only those to this topic.")
+@click.argument("topic", metavar="[URL]", required=False)
 @click.option("--hub", metavar="URL", help="Only those at this hub.")
 @click.option("--state", type=_STATES, help="Only those in this state.")
 def subscriptions(out: Output, topic: str | None, hub: str | None, state: str | None) -> None:
-    """Show which topics the site follows, at which hubs, and how that goes."""
+    """Show which topics the site follows, at which hubs, and how that goes; with URL, only that topic."""
     found = subscribing.subscriptions(current_site(), topic, hub, state)
     for each in found:
         _say(out, each)
@@ -113,7 +113,7 @@ def _finish(out: Output, found: Sequence[Subscription]) -> None:
 def _say(out: Output, subscription: Subscription) -> None:
     until = subscription.lease_expires_at
     parts = [
-        f"{subscription.state.value:13}{subscription.topic_url}",
+        f"{subscription.state.value:14}{subscription.topic_url}",
         f"at {subscription.hub_url}" if subscription.hub_url else "",
         f"until {local_time(until)}" if until is not None else "",
         "(silent: polled hourly)" if subscription.silent else "",

@@ -31,7 +31,7 @@ from .leases import (
     activate,
     begin,
     end,
-    end_subscription,
+    end_if_last,
     fail,
     lock,
     open_request,
@@ -63,8 +63,9 @@ class _Question:
     """What a hub is asked."""
 
     hub_url: str
+    answered_url: str | None
+    """Who took this request before, where the hub sent us on."""
     topic_url: str
-    token: str
     callback_url: str
     mode: str
     lease_seconds: int
@@ -200,8 +201,8 @@ def _prepare(site: Site, claim: Claim, request_id: int, hub_url: str, topic_url:
     user = _user(site, subscription, hub_url)
     question = _Question(
         hub_url=hub_url,
+        answered_url=request.answered_url,
         topic_url=topic_url,
-        token=request.token,
         callback_url=callback_url(site, request),
         mode=request.mode,
         lease_seconds=subscription.wanted_lease_seconds or settings.lease_seconds,
@@ -238,7 +239,7 @@ def _user(site: Site, subscription: Subscription, hub_url: str) -> tuple[str, st
 def _send(site: Site, question: _Question) -> tuple[Response | FetchError, str]:
     """Ask, at another hub where this one says so by 307 or 308 (section 5.1.2); return who answered, too.
 
-    Who we are is not told to a host that was not meant.
+    Who we are is not told to a host that was not meant. An end goes to whoever took the beginning.
     """
     body = websub.dump_request(
         "subscribe" if question.mode == "subscribe" else "unsubscribe",
@@ -248,8 +249,10 @@ def _send(site: Site, question: _Question) -> tuple[Response | FetchError, str]:
         secret=question.secret if question.mode == "subscribe" else None,
         params=question.params,
     )
+    origin = _origin(question.hub_url)
     hub_url = question.hub_url
-    origin = _origin(hub_url)
+    if question.mode == "unsubscribe" and question.answered_url is not None:
+        hub_url = question.answered_url
     for hop in range(site.settings.fetch.max_redirects + 1):
         headers = {"Content-Type": websub.FORM_TYPE}
         if _origin(hub_url) == origin:
@@ -293,10 +296,11 @@ def _record(site: Site, claim: Claim, request_id: int, response: Response, hub_u
         return None
     session.refresh(request)
     unsubscribes = claim.payload["mode"] == "unsubscribe"
-    if request.hub_url != hub_url and not unsubscribes:
-        request.hub_url = hub_url
-        if request.verified_at is not None or subscription.state is SubscriptionState.requested:
-            subscription.hub_url = hub_url
+    if request.mode != claim.payload["mode"]:
+        session.commit()  # it is to end by now: another job says so
+        return None
+    if not unsubscribes:
+        request.answered_url = hub_url if hub_url != request.hub_url else None
     if unsubscribes:
         is_over = request.ends_at is not None and request.ends_at <= site.now()
         if is_over and is_success(response):
@@ -311,8 +315,7 @@ def _record(site: Site, claim: Claim, request_id: int, response: Response, hub_u
     if response.status == 204:
         if unsubscribes:
             end(session, request, site.now())
-            if subscription.state is SubscriptionState.unsubscribing:
-                end_subscription(site, session, subscription, SubscriptionState.unsubscribed)
+            end_if_last(site, session, subscription)
             session.commit()
             return True
         signal = activate(site, session, subscription, request, None)
@@ -355,10 +358,13 @@ def _fail(site: Site, claim: Claim, said: str, hub_url: str | None) -> Subscript
     now = site.now()
     reason = storable(said, _KEPT_CHARACTERS)
     failed = None
-    if claim.payload["mode"] == "unsubscribe":
+    if request.mode != claim.payload["mode"]:
+        session.rollback()
+        return None
+    if request.mode == "unsubscribe":
         # the hub does not hear us: that its lease ends is all that is left, and nobody listens any more
-        if subscription.state is SubscriptionState.unsubscribing:
-            end_subscription(site, session, subscription, SubscriptionState.unsubscribed, reason)
+        end(session, request, now, reason)
+        end_if_last(site, session, subscription, reason)
     elif request.verified_at is None and request.ends_at is None:
         end(session, request, now, reason)
         owe_tending(session, subscription, try_again_at(site, subscription))

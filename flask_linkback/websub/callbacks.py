@@ -13,7 +13,7 @@ from ..models import Subscription, SubscriptionRequest, SubscriptionState
 from ..protocols import signatures
 from ..protocols.websub import RequestError, Verification, parse_verification
 from ..site import Site
-from .leases import activate, end, end_subscription, is_leased, lock
+from .leases import activate, end, end_if_last, end_subscription, is_leased, lock
 
 __all__ = [
     "REHEARSAL",
@@ -46,6 +46,17 @@ class NotAsked(Exception):
 
 def find(site: Site, token: str) -> tuple[Subscription, SubscriptionRequest]:
     """Return whose callback has this token; raises `Unknown` and `Gone`."""
+    subscription, request = _find(site, token)
+    if _is_over(site, request):
+        raise Gone
+    return subscription, request
+
+
+def _is_over(site: Site, request: SubscriptionRequest) -> bool:
+    return request.ends_at is not None and request.ends_at <= site.now()
+
+
+def _find(site: Site, token: str) -> tuple[Subscription, SubscriptionRequest]:
     statement = (
         sa.select(Subscription, SubscriptionRequest)
         .join(SubscriptionRequest, SubscriptionRequest.subscription_id == Subscription.id)
@@ -55,8 +66,6 @@ def find(site: Site, token: str) -> tuple[Subscription, SubscriptionRequest]:
     if row is None:
         raise Unknown
     subscription, request = row
-    if request.ends_at is not None and request.ends_at <= site.now():
-        raise Gone
     return subscription, request
 
 
@@ -71,7 +80,10 @@ def answer(site: Site, token: str, query: Mapping[str, str]) -> str:
     may come at any time.
     """
     session = site.session
-    subscription_id = find(site, token)[0].id
+    subscription, request = _find(site, token)
+    if _is_over(site, request):
+        return _answer_late(request, query)
+    subscription_id = subscription.id
     session.rollback()  # what is read from here on is true until the end
     lock(session, subscription_id)
     subscription, request = find(site, token)
@@ -102,6 +114,17 @@ def answer(site: Site, token: str, query: Mapping[str, str]) -> str:
     return asked.challenge
 
 
+def _answer_late(request: SubscriptionRequest, query: Mapping[str, str]) -> str:
+    """Say once more to a hub that did not hear it that the end is meant; to all else that it is over."""
+    try:
+        asked = parse_verification(query)
+    except RequestError:
+        raise Gone from None
+    if (asked.mode, request.mode) != ("unsubscribe", "unsubscribe") or asked.topic_url != request.topic_url:
+        raise Gone
+    return asked.challenge
+
+
 def _subscribe(
     site: Site, subscription: Subscription, request: SubscriptionRequest, asked: Verification
 ) -> NamedSignal | None:
@@ -118,8 +141,7 @@ def _unsubscribe(
     if request.mode != "unsubscribe":
         raise NotAsked
     end(site.session, request, site.now())
-    if subscription.state is SubscriptionState.unsubscribing:
-        end_subscription(site, site.session, subscription, SubscriptionState.unsubscribed)
+    end_if_last(site, site.session, subscription)
     return None
 
 
@@ -130,8 +152,7 @@ def _deny(
     was_active = request.verified_at is not None
     if request.mode == "unsubscribe":
         end(site.session, request, site.now(), asked.reason)
-        if subscription.state is SubscriptionState.unsubscribing:
-            end_subscription(site, site.session, subscription, SubscriptionState.unsubscribed, asked.reason)
+        end_if_last(site, site.session, subscription, asked.reason)
         return None
     if was_active or not is_leased(site, subscription):
         end_subscription(site, site.session, subscription, SubscriptionState.denied, asked.reason)

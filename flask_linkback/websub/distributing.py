@@ -33,7 +33,7 @@ from ..protocols.signatures import sign
 from ..site import Site
 from .hub import DELIVER, follows, hub_url
 
-__all__ = ["attempts_of", "deliver", "deliveries_of", "fetch_topic", "redeliver", "sweep"]
+__all__ = ["Wanted", "attempts_of", "deliver", "deliveries_of", "fetch_topic", "redeliver", "sweep"]
 
 logger = logging.getLogger("flask_linkback.websub")
 
@@ -198,8 +198,8 @@ _topic: Final = Topic.__table__
 
 _AHEAD: Final = 100
 """Of how many subscribers a delivery reads beside its own: their turn is next."""
-_FRESH_SECONDS: Final = 0.5
-"""How long what was read ahead is true."""
+_FRESH_SECONDS: Final = 0.25
+"""How long what was read ahead counts if another process changes it; what this one does counts at once."""
 _READ_AHEAD_CONTENTS: Final = 8
 
 
@@ -254,7 +254,7 @@ _WANTED: Final = (
 )
 
 
-class _Wanted:
+class Wanted:
     """What deliveries have to know of their subscribers: read for many at once, as they come in order."""
 
     def __init__(self) -> None:
@@ -278,6 +278,11 @@ class _Wanted:
                     self._read.popitem(last=False)
             return rows.pop(subscriber_id, None)
 
+    def forget(self) -> None:
+        """Read all anew: a subscriber is another one now."""
+        with self._lock:
+            self._read.clear()
+
     @staticmethod
     def _own(row: Any, subscriber_id: int) -> Any:
         return row if row is not None and row.id == subscriber_id else None
@@ -292,7 +297,7 @@ def deliver(site: Site, claim: Claim) -> Outcome:
     """
     session = site.session
     subscriber_id, content_id = claim.payload["subscriber_id"], claim.payload["content_id"]
-    row = site.get(_Wanted).take(session, claim)
+    row = site.get(Wanted).take(session, claim)
     why_not = _why_not(site, row, content_id)
     if row is None or why_not:
         return jobs.done(why_not)

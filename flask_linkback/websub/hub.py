@@ -265,7 +265,10 @@ def _want_no_more(site: Site, request: SubscriptionRequest, asked: _Asked) -> No
         host=asked.host,
         key=digest(Mode.unsubscribe, asked.key),
     )
-    jobs.add_once(session, about)
+    if not jobs.add_once(session, about):  # one that could not reach the callback waits to try again
+        waiting = (Job.kind == VERIFY, Job.key == about.key, Job.state == JobState.pending)
+        newest = sa.update(Job).where(*waiting).values(payload=about.payload, due_at=site.now(), attempts=0)
+        session.execute(newest, execution_options={"synchronize_session": False})
 
 
 def _job(request: SubscriptionRequest, asked: _Asked, subscriber: Subscriber) -> dict[str, Any]:
@@ -274,6 +277,7 @@ def _job(request: SubscriptionRequest, asked: _Asked, subscriber: Subscriber) ->
         "subscriber_id": subscriber.id,
         "mode": request.mode.value,
         "request": subscriber.wanted_key,
+        "active": subscriber.active_key,
         "callback": request.callback,
         "topic": request.topic,
         "verify_token": request.verify_token,

@@ -31,10 +31,12 @@ __all__ = [
     "ask_key",
     "begin",
     "end",
+    "end_if_last",
     "end_subscription",
     "fail",
     "is_leased",
     "lock",
+    "next_look",
     "owe_asking",
     "open_request",
     "owe_tending",
@@ -55,6 +57,8 @@ _LEAST_MARGIN: Final = timedelta(minutes=10)
 _MOST_MARGIN: Final = timedelta(hours=24)
 _TRY_AGAIN: Final = timedelta(hours=24)
 """How long after a request that failed for good the next one is made."""
+_LEAST_PAUSE: Final = timedelta(minutes=5)
+"""How long a subscription is left alone at least."""
 _SPREAD: Final = 0.2
 """By how much of its margin a renewal is early at most: what was leased together is not renewed together."""
 
@@ -124,9 +128,11 @@ def owe_asking(
 
 
 def owe_tending(session: Session, subscription: Subscription, at: datetime) -> None:
-    """Owe a subscription a look at this time."""
-    job = jobs.NewJob(kind=TEND, payload={"subscription_id": subscription.id}, due_at=at)
-    jobs.add(session, [job])
+    """Owe a subscription a look at this time, or sooner: there is one job for each."""
+    key = digest(TEND, str(subscription.id))
+    job = jobs.NewJob(kind=TEND, payload={"subscription_id": subscription.id}, key=key, due_at=at)
+    if not jobs.add_once(session, job):
+        jobs.hasten(session, kind=TEND, key=key, due_at=at)
 
 
 def active_request(session: Session, subscription_id: int) -> SubscriptionRequest | None:
@@ -197,6 +203,7 @@ def activate(
     lease = min(lease_seconds if lease_seconds is not None else wanted, settings.max_lease_seconds)
     before = active_request(session, subscription.id)
     request.verified_at = now
+    request.ends_at = None  # it was given up, perhaps, and the hub is slow
     request.reason = ""
     subscription.state = SubscriptionState.active
     subscription.topic_url = request.topic_url or subscription.topic_url
@@ -210,9 +217,36 @@ def activate(
     if before is not None and before.id != request.id:
         stop(site, session, subscription, before, until=now + OVERLAP)
     session.flush()
-    owe_tending(session, subscription, renewal_at(now, subscription.lease_expires_at))
-    owe_tending(session, subscription, subscription.lease_expires_at)
+    _end_unconfirmed(session, subscription.id, now)
+    owe_tending(session, subscription, next_look(site, session, subscription))
     return signal
+
+
+def _end_unconfirmed(session: Session, subscription_id: int, now: datetime) -> None:
+    """Let nothing come of requests that no hub has confirmed."""
+    still = sa.or_(_request.c.ends_at.is_(None), _request.c.ends_at > now)
+    here = (_request.c.subscription_id == subscription_id, _request.c.verified_at.is_(None), still)
+    session.execute(sa.update(SubscriptionRequest).where(*here).values(ends_at=now))
+
+
+def next_look(site: Site, session: Session, subscription: Subscription) -> datetime:
+    """Return when there will be something to do about a subscription: in five minutes at the soonest.
+
+    A hub that gives leases of a second is not asked each second.
+    """
+    now = site.now()
+    times: list[datetime] = []
+    expires_at, since = subscription.lease_expires_at, subscription.verified_at
+    request = open_request(session, subscription.id)
+    if expires_at is not None:
+        times.append(expires_at)
+        if since is not None and request is None and subscription.state is SubscriptionState.active:
+            times.append(renewal_at(since, expires_at))
+    if request is not None and request.requested_at is not None:
+        times.append(request.requested_at + timedelta(seconds=CONFIRM_SECONDS))
+    if request is None and not is_leased(site, subscription):
+        times.append(now + _TRY_AGAIN)
+    return max(min(times, default=now + _TRY_AGAIN), now + _LEAST_PAUSE)
 
 
 def stop(
@@ -234,6 +268,15 @@ def end(session: Session, request: SubscriptionRequest, at: datetime, reason: st
     """Let the callback of a request take nothing any more."""
     request.ends_at = at
     request.reason = reason
+
+
+def end_if_last(site: Site, session: Session, subscription: Subscription, reason: str = "") -> None:
+    """Let a subscription be over that was to end, once no callback of it is left that waits for its end."""
+    session.flush()
+    still = sa.or_(_request.c.ends_at.is_(None), _request.c.ends_at > site.now())
+    left = sa.select(_request.c.id).where(_request.c.subscription_id == subscription.id, still).limit(1)
+    if subscription.state is SubscriptionState.unsubscribing and session.scalar(left) is None:
+        end_subscription(site, session, subscription, SubscriptionState.unsubscribed, reason)
 
 
 def end_subscription(

@@ -22,6 +22,7 @@ from ..protocols import hub
 from ..protocols.hub import Mode
 from ..protocols.text import storable
 from ..site import Site
+from .distributing import Wanted
 from .hub import FAILED_FOR, Policies
 
 __all__ = ["DENY", "deny", "give_up", "sweep", "tell_denied", "verify"]
@@ -54,7 +55,7 @@ def verify(site: Site, claim: Claim) -> Outcome:
     """
     asked, session = claim.payload, site.session
     mode = Mode(asked["mode"])
-    found = sa.select(Subscriber.state, Subscriber.wanted_key, Topic.url).join(
+    found = sa.select(Subscriber.state, Subscriber.wanted_key, Subscriber.active_key, Topic.url).join(
         Topic, Topic.id == Subscriber.topic_id
     )
     row = session.execute(found.where(Subscriber.id == asked["subscriber_id"])).first()
@@ -96,7 +97,10 @@ def verify(site: Site, claim: Claim) -> Outcome:
 
 def _is_wanted(mode: Mode, asked: dict[str, Any], row: Any) -> bool:
     """Is this request still the one that counts?"""
-    return row.wanted_key == asked["request"] if mode is Mode.subscribe else row.state in _OPEN
+    if mode is Mode.subscribe:
+        return bool(row.wanted_key == asked["request"])
+    # a later subscription is another one
+    return row.state in _OPEN and row.active_key in (asked["active"], asked["request"])
 
 
 def _get(site: Site, url: str) -> Response | FetchError:
@@ -136,7 +140,9 @@ def _record(site: Site, claim: Claim, change: sa.Update, *owed: jobs.NewJob) -> 
         session.commit()
         return counts
 
-    return site.get(Writers).record(site.engine, session, write)
+    counts = site.get(Writers).record(site.engine, session, write)
+    site.get(Wanted).forget()
+    return counts
 
 
 def _this(asked: dict[str, Any]) -> sa.Update:
@@ -146,7 +152,11 @@ def _this(asked: dict[str, Any]) -> sa.Update:
 def _confirmed(mode: Mode, asked: dict[str, Any], now: datetime) -> sa.Update:
     """Let a request take effect, all of it at once, unless a newer one has come meanwhile."""
     if mode is Mode.unsubscribe:
-        return _ended(asked, "Unsubscribed.")
+        known = [key for key in (asked["active"], asked["request"]) if key is not None]
+        same = Subscriber.active_key.in_(known)
+        return _ended(asked, "Unsubscribed.").where(
+            sa.or_(same, Subscriber.active_key.is_(None)) if asked["active"] is None else same
+        )
     return (
         _this(asked)
         .where(Subscriber.wanted_key == asked["request"])
@@ -161,6 +171,7 @@ def _confirmed(mode: Mode, asked: dict[str, Any], now: datetime) -> sa.Update:
             lease_expires_at=now + timedelta(seconds=asked["lease_seconds"]),
             wanted_key=None,
             wanted_secret=None,
+            active_key=asked["request"],
             failures=0,
             failed_at=None,
             verified_at=now,
@@ -188,9 +199,10 @@ def _ended(asked: dict[str, Any], reason: str) -> sa.Update:
 def _failed(mode: Mode, asked: dict[str, Any], reason: str, now: datetime) -> sa.Update:
     """Forget a request that was not confirmed; whoever was subscribed stays so (WebSub, section 5.1)."""
     lately = Subscriber.failed_at > now - FAILED_FOR
+    if mode is Mode.unsubscribe:  # anybody may ask that of a callback which says no: it counts once
+        known = sa.case((sa.and_(lately, Subscriber.failures > 0), Subscriber.failures), else_=1)
+        return _this(asked).values(failures=known, failed_at=now)
     counted = {"failures": sa.case((lately, Subscriber.failures + 1), else_=1), "failed_at": now}
-    if mode is Mode.unsubscribe:
-        return _this(asked).values(counted)
     is_new = Subscriber.state == SubscriberState.pending
     return (
         _this(asked)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from ..changes import note_call
@@ -21,11 +22,24 @@ from ..models import (
     digest,
     without_fragment,
 )
+from ..outbox import jobs
 from ..outbox.errands import run_errands
 from ..protocols.websub import MAX_SECRET_BYTES, known_hub
-from ..site import Site
+from ..site import Site, current_site
 from .asking import error_text
-from .leases import ASK, active_request, ask_key, begin, end, end_subscription, open_request, stop
+from .leases import (
+    ASK,
+    OVERLAP,
+    active_request,
+    ask_key,
+    begin,
+    end,
+    end_subscription,
+    open_request,
+    owe_asking,
+    owe_tending,
+    stop,
+)
 
 __all__ = ["renew", "subscribe", "subscriptions", "unsubscribe"]
 
@@ -65,24 +79,26 @@ def subscribe(
         check_url(address)
     _check(lease_seconds, secret, credentials)
     key = digest(page_url, hub or "")
+    row = {
+        "key": key,
+        "page_url": page_url,
+        "topic_url": page_url,
+        "topic_key": digest(page_url),
+        "hub_url": hub or known_hub(page_url),
+        "hub_given": hub is not None,
+        "state": SubscriptionState.discovering,
+        "silent": False,
+        "missed": 0,
+        "created_at": site.now(),
+        "reason": "",
+    }
+    # one statement: two who subscribe to the same at the same time do not fail each other
+    dialect = session.get_bind(clause=sa.insert(Subscription)).dialect.name
+    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(Subscription)
+    session.execute(insert.values(row).on_conflict_do_nothing(index_elements=["key"]))
     here = sa.select(Subscription).where(Subscription.key == key).with_for_update()
-    subscription = session.scalar(here)
-    if subscription is None:
-        subscription = Subscription(
-            key=key,
-            page_url=page_url,
-            topic_url=page_url,
-            topic_key=digest(page_url),
-            hub_url=hub or known_hub(page_url),
-            hub_given=hub is not None,
-            state=SubscriptionState.discovering,
-            silent=False,
-            missed=0,
-            created_at=site.now(),
-            reason="",
-        )
-        session.add(subscription)
-    elif subscription.state in _IDLE:
+    subscription = session.scalars(here).one()
+    if subscription.state in _IDLE:
         subscription.state = SubscriptionState.discovering
     if lease_seconds is not None:
         subscription.wanted_lease_seconds = lease_seconds
@@ -94,6 +110,7 @@ def subscribe(
         subscription.params = dict(params)
     if headers is not None:
         subscription.headers = dict(headers)
+    subscription.reason = ""
     session.flush()
     request = begin(site, session, subscription)
     note_call(session, "subscribe")
@@ -116,6 +133,7 @@ def renew(site: Site, subscription: Subscription, *, wait: bool = False) -> Subs
     session = site.session
     if subscription.state in _IDLE:
         subscription.state = SubscriptionState.discovering
+    subscription.reason = ""
     request = begin(site, session, subscription)
     note_call(session, "renew")
     if wait:
@@ -129,19 +147,38 @@ def unsubscribe(site: Site, subscription: Subscription, *, wait: bool = False) -
     active = active_request(session, subscription.id)
     waiting = open_request(session, subscription.id)
     asked = [each for each in (active, waiting) if each is not None and each.requested_at is not None]
-    if not asked:
+    if subscription.state is SubscriptionState.unsubscribing:
+        asked = _ask_again(session, subscription)
+    elif not asked:
         end_subscription(site, session, subscription, SubscriptionState.unsubscribed)
-    elif subscription.state is not SubscriptionState.unsubscribing:
+    else:
         subscription.state = SubscriptionState.unsubscribing
+        if subscription.lease_expires_at is None:  # the hub may never say anything
+            subscription.lease_expires_at = site.now() + OVERLAP
         if waiting is not None and waiting not in asked:
             end(session, waiting, site.now())
         for request in asked:
             stop(site, session, subscription, request, until=subscription.lease_expires_at)
+        owe_tending(session, subscription, min(subscription.lease_expires_at, site.now() + OVERLAP))
     session.flush()
     note_call(session, "unsubscribe")
     if wait:
         _wait(site, session, subscription, asked)
     return subscription
+
+
+def _ask_again(session: Session, subscription: Subscription) -> list[SubscriptionRequest]:
+    """Owe the hub the news once more that it is to end something, unless that waits; return the requests."""
+    here = (
+        SubscriptionRequest.subscription_id == subscription.id,
+        SubscriptionRequest.mode == "unsubscribe",
+        sa.or_(SubscriptionRequest.ends_at.is_(None), SubscriptionRequest.ends_at > current_site().now()),
+    )
+    waiting = list(session.scalars(sa.select(SubscriptionRequest).where(*here)))
+    for request in waiting:
+        if not jobs.is_owed(session, kind=ASK, key=ask_key(request)):
+            owe_asking(session, subscription, request)
+    return waiting
 
 
 def subscriptions(

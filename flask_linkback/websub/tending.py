@@ -15,20 +15,23 @@ from ..site import Site
 from .leases import (
     ASK,
     CONFIRM_SECONDS,
+    OVERLAP,
     ask_key,
     begin,
     end,
+    end_if_last,
     end_subscription,
     fail,
     lock,
+    next_look,
     open_request,
     owe_tending,
     renewal_at,
-    try_again_at,
 )
 
 __all__ = ["tend"]
 
+_OVER: Final = (SubscriptionState.denied, SubscriptionState.unsubscribed)
 _UNCONFIRMED: Final = "The hub took the request and did not confirm it."
 
 
@@ -66,12 +69,17 @@ def _tend(site: Site, claim: Claim) -> tuple[Subscription | None, SubscriptionSt
         subscription.state = ended = SubscriptionState.expired
         subscription.lease_expires_at = None
         subscription.reason = subscription.reason or "The lease ran out."
+    elif state is SubscriptionState.unsubscribing:
+        end_if_last(site, session, subscription)
     request = open_request(session, subscription.id)
     if request is None:
         if _wants_request(site, subscription):
             begin(site, session, subscription)
     elif _is_unconfirmed(site, request):
         ended = _make_again(site, subscription, request) or ended
+    session.flush()
+    if subscription.state not in _OVER:
+        owe_tending(session, subscription, next_look(site, session, subscription))
     session.commit()
     return subscription, ended
 
@@ -101,12 +109,11 @@ def _make_again(
 ) -> SubscriptionState | None:
     """End a request that was not confirmed; the next one follows, sooner or later."""
     session, now = site.session, site.now()
-    end(session, request, now, _UNCONFIRMED)
+    end(session, request, now + OVERLAP, _UNCONFIRMED)  # the hub may be slow: it counts if it confirms yet
     schedule = site.settings.outbox.retry_schedule
     tries = request.tries + 1
     subscription.reason = _UNCONFIRMED
     if tries < len(schedule):
         begin(site, session, subscription, tries=tries, due_at=now + timedelta(seconds=schedule[tries]))
         return None
-    owe_tending(session, subscription, try_again_at(site, subscription))
     return SubscriptionState.failed if fail(site, subscription) else None

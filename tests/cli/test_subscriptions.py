@@ -88,7 +88,7 @@ def test_subscriptions_are_shown(blog: Blog, hub: Hub) -> None:
     hub.at_once = True
     run(blog, "subscribe", TOPIC, "--hub", hub.url)
     assert run(blog, "subscriptions", "--state", "failed").output == "There is no subscription.\n"
-    shown = json.loads(run(blog, "subscriptions", "--topic", TOPIC, "--hub", hub.url, "--json").output)
+    shown = json.loads(run(blog, "subscriptions", TOPIC, "--hub", hub.url, "--json").output)
     (one,) = shown["subscriptions"]
     assert (one["state"], one["topic_url"], one["hub_url"]) == ("active", TOPIC, hub.url)
     assert "secret" not in json.dumps(shown)

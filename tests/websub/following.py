@@ -51,9 +51,10 @@ class Hub:
         self.asked: list[Request] = []
         self.answers: list[tuple[int, bytes]] = []
         self._lock = threading.Lock()
-        neighbour.route(path, self._take)
+        neighbour.route(path, self.take)
 
-    def _take(self, asked: Request, wire: Wire) -> None:
+    def take(self, asked: Request, wire: Wire) -> None:
+        """Answer a request, and remember it."""
         form = {name: values[-1] for name, values in parse_qs(asked.body.decode()).items()}
         with self._lock:
             self.requests.append(form)

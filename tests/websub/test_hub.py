@@ -19,7 +19,7 @@ from flask_linkback.models import Topic as TopicRow
 from flask_linkback.outbox.worker import Worker
 from flask_linkback.websub.distributing import attempts_of, deliveries_of
 from tests.apps import Blog, mounted, protected
-from tests.neighbours import Answer, Neighbour, Request, Wire
+from tests.neighbours import Answer, Gone, Neighbour, Request, Wire
 from tests.pingback.tools import Clock, add, heard, names, pending, rows, work
 from tests.websub.hubs import (
     FORM,
@@ -271,6 +271,41 @@ def test_h10_who_leaves_before_the_verification_has_left(
     work(blog)
     assert [each["hub.mode"] for each in callback.asked] == ["subscribe", "unsubscribe"]
     assert state(blog) == "ended"
+
+
+def hang_up(challenge: str) -> Any:
+    """A callback that cannot be reached."""
+    raise Gone
+
+
+def test_h10_an_unsubscription_that_is_tried_again_does_not_end_what_came_later(
+    blog: Blog, callback: Callback, topic: Topic, clock: Clock
+) -> None:
+    subscribe(blog, callback, topic.url)
+    callback.confirm = hang_up
+    ask_for(blog, callback.url, topic.url, "unsubscribe")
+    work(blog)
+    callback.confirm = lambda challenge: Answer(body=challenge.encode())
+    clock.move(1)
+    subscribe(blog, callback, topic.url)
+    for _ in range(5):
+        clock.move(3600)
+        work(blog)
+    assert subscriber(blog).state is SubscriberState.active
+
+
+def test_h10_who_asks_again_to_be_unsubscribed_is_asked_at_once(
+    blog: Blog, callback: Callback, topic: Topic
+) -> None:
+    subscribe(blog, callback, topic.url)
+    callback.confirm = hang_up
+    ask_for(blog, callback.url, topic.url, "unsubscribe", verify_token="one")
+    work(blog)
+    callback.confirm = lambda challenge: Answer(body=challenge.encode())
+    ask_for(blog, callback.url, topic.url, "unsubscribe", verify_token="two")
+    work(blog)
+    assert callback.asked[-1]["hub.verify_token"] == "two"
+    assert subscriber(blog).state is SubscriberState.ended
 
 
 def test_h10_who_comes_back_after_leaving_is_there(blog: Blog, callback: Callback, topic: Topic) -> None:

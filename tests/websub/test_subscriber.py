@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import time
+import zlib
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -246,7 +248,14 @@ def test_a_hub_that_moved_is_followed(blog: Blog, hub: Hub, neighbour: Neighbour
     work(blog)
     assert [form["hub.mode"] for form in hub.requests] == ["subscribe"]
     assert hub.confirm()[0] == 200
-    assert subscription(blog).hub_url == hub.url
+    found = subscription(blog)
+    assert found.hub_url == neighbour.url("/old")  # the one that was named is asked the next time, too
+    assert requests_of(blog)[0].answered_url == hub.url
+    with blog.app.app_context():
+        blog.linkback.websub.unsubscribe(blog.linkback.websub.subscriptions()[0])
+        blog.db.session.commit()
+    work(blog)
+    assert hub.requests[-1]["hub.mode"] == "unsubscribe"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303])
@@ -266,8 +275,20 @@ def test_who_we_are_is_not_told_to_another_host(blog: Blog, neighbour: Neighbour
         subscribe(blog, TOPIC, hub=neighbour.url("/old"), credentials=("a", "b"), headers={"X-Key": "secret"})
         work(blog)
         assert len(elsewhere.requests) == 1
-        assert elsewhere.asked[0].header("Authorization") is None
-        assert elsewhere.asked[0].header("X-Key") is None
+        assert elsewhere.confirm()[0] == 200
+        with blog.app.app_context():
+            blog.linkback.websub.renew(blog.linkback.websub.subscriptions()[0])
+            blog.db.session.commit()
+        work(blog)
+        elsewhere.confirm()
+        with blog.app.app_context():
+            blog.linkback.websub.unsubscribe(blog.linkback.websub.subscriptions()[0])
+            blog.db.session.commit()
+        work(blog)
+        assert {form["hub.mode"] for form in elsewhere.requests} == {"subscribe", "unsubscribe"}
+        for asked in elsewhere.asked:
+            assert asked.header("Authorization") is None
+            assert asked.header("X-Key") is None
 
 
 @pytest.mark.parametrize(
@@ -428,7 +449,8 @@ def test_w23_a_hub_confirms_the_end(blog: Blog, hub: Hub) -> None:
     assert hub.confirm(lease_seconds=None) == (200, CHALLENGE.encode())
     assert subscription(blog).state is SubscriptionState.unsubscribed
     assert hub.deliver(feed("2")) == 410
-    assert hub.confirm()[0] == 410
+    assert hub.confirm(lease_seconds=None) == (200, CHALLENGE.encode())  # it did not hear us
+    assert hub.confirm(mode="subscribe")[0] == 410
 
 
 def test_nobody_ends_what_we_want(blog: Blog, hub: Hub) -> None:
@@ -562,6 +584,29 @@ def test_content_has_a_cap(serve: Callable[..., Blog], sqlite_url: str, hub: Hub
     follow(blog, hub)
     assert hub.deliver(b"x" * 2000) == 202
     assert hub.deliver(b"x" * 2001) == 413
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "status"),
+    [
+        ("gzip", gzip.compress(b"x" * 2000), 202),
+        ("deflate", zlib.compress(b"x" * 2000), 202),
+        ("identity", b"x" * 2000, 202),
+        ("gzip", gzip.compress(b"x" * 2001), 413),
+        ("gzip", b"x" * 100, 400),
+        ("br", b"x" * 100, 415),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"x")), 415),
+    ],
+)
+def test_content_that_is_encoded(
+    serve: Callable[..., Blog], sqlite_url: str, hub: Hub, encoding: str, body: bytes, status: int
+) -> None:
+    blog = serve(sqlite_url, MAX_BODY_BYTES=2000)
+    heard = Heard(blog)
+    follow(blog, hub, secret="s")
+    assert hub.deliver(body, Content_Encoding=encoding) == status  # what is signed is what is sent
+    work(blog)
+    assert heard.bodies() == ([b"x" * 2000] if status == 202 else [])
 
 
 def test_a_receiver_that_raises_hears_it_again(blog: Blog, hub: Hub, clock: Clock) -> None:
