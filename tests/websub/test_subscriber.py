@@ -597,6 +597,7 @@ def test_content_has_a_cap(serve: Callable[..., Blog], sqlite_url: str, hub: Hub
         ("br", b"x" * 100, 415),
         ("gzip, gzip", gzip.compress(gzip.compress(b"x")), 415),
     ],
+    ids=["gzip", "deflate", "identity", "too large", "no gzip", "brotli", "twice"],
 )
 def test_content_that_is_encoded(
     serve: Callable[..., Blog], sqlite_url: str, hub: Hub, encoding: str, body: bytes, status: int
