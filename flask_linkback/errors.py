@@ -12,6 +12,7 @@
     ├── BulkRefused              a bulk statement would change watched rows unseen
     ├── UnknownTarget            a URL or object that accepts no linkbacks
     ├── NoHub                    nobody says which hub is to be told (also a ValueError)
+    ├── SubscriptionError        a hub did not take a request
     └── FetchError               a page could not be fetched
         ├── AddressRefused
         ├── TooLarge
@@ -38,6 +39,7 @@ __all__ = [
     "LinkbackError",
     "MissingExtra",
     "NoHub",
+    "SubscriptionError",
     "TooLarge",
     "TooManyRedirects",
     "TooSlow",

@@ -19,27 +19,20 @@ from tests.apps import Blog, make_blog
 POSTGRESQL = os.environ.get("LINKBACK_TEST_POSTGRESQL")
 
 
-TIMED = (
-    "browser",
-    "cli",
-    "docs",
-    "faults",
-    "hostile",
-    "journeys",
-    "outbox",
-    "protocols",
-    "test_example",
-    "test_fetch",
-)
-"""What measures seconds or waits for other processes: one after the other, and tried three times."""
+TIMED = ("browser", "faults", "journeys", "outbox", "test_example", "test_fetch")
+"""What measures seconds: one after the other, and tried three times."""
+PATIENT = ("cli", "docs", "hostile", "protocols")
+"""What waits for other processes, or measures its own time: beside the others, and tried three times."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is tried again; the closing line says how often that was."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).parts[0].startswith(TIMED):
+        where = item.path.relative_to(here).parts[0]
+        if where.startswith((*TIMED, *PATIENT)):
             item.add_marker(pytest.mark.flaky(reruns=2))
+        if where.startswith(TIMED):
             item.add_marker(pytest.mark.xdist_group("timed"))
 
 

@@ -26,7 +26,7 @@ __all__ = ["Bell", "Watcher", "in_memory", "watcher_for"]
 
 logger = logging.getLogger("flask_linkback.outbox")
 
-DATA_VERSION_SECONDS: Final = 0.015
+DATA_VERSION_SECONDS: Final = 0.025
 """How often a change of an SQLite file is looked for; one look costs some 50 microseconds."""
 _CHECK_SECONDS: Final = 60.0
 """How often a quiet LISTEN connection is asked whether it still lives."""

@@ -228,13 +228,22 @@ def sweep(site: Site) -> None:
         now - timedelta(days=days) for days in (settings.retention_days, settings.row_retention_days)
     )
     received = _content.c.subscription_id.is_not(None)
+    old_bodies = (received, _content.c.body.is_not(None), _content.c.received_at <= bodies)
+    old_contents = (received, _content.c.received_at <= rows)
+    old_requests = (_request.c.ends_at <= rows,)
+    there = [
+        sa.exists(sa.select(table.c.id).where(*old))
+        for table, old in ((_content, old_bodies), (_content, old_contents), (_request, old_requests))
+    ]
+    is_any = site.session.scalar(sa.select(sa.or_(*there)))
+    site.session.rollback()
+    if not is_any:
+        return  # nobody waits for a turn to write nothing
     with site.get(Writers).turn(site.engine):
         for statement in (
-            sa.update(_content)
-            .where(received, _content.c.body.is_not(None), _content.c.received_at <= bodies)
-            .values(body=None),
-            sa.delete(_content).where(received, _content.c.received_at <= rows),
-            sa.delete(_request).where(_request.c.ends_at <= rows),
+            sa.update(_content).where(*old_bodies).values(body=None),
+            sa.delete(_content).where(*old_contents),
+            sa.delete(_request).where(*old_requests),
         ):
             site.session.execute(statement)
         site.session.commit()
