@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import functools
 import secrets
@@ -24,7 +23,7 @@ from ..outbox.writers import Writers
 from ..protocols import websub
 from ..protocols.text import storable
 from ..site import Site
-from .credentials import credentials_for
+from .credentials import authorization, credentials_for
 from .discovering import look_at
 from .leases import (
     CONFIRM_SECONDS,
@@ -135,9 +134,7 @@ def ask(site: Site, claim: Claim) -> Outcome:
         return _failed(site, claim, outcome_of(site, reply, attempt), hub_url=hub_url)
     write = functools.partial(_record, site, claim, request.id, reply, hub_url)
     accepted = site.get(Writers).record(site.engine, session, write)
-    if accepted is None:
-        return jobs.done(attempt=attempt)
-    if accepted:
+    if accepted is not False:
         return jobs.done(attempt=attempt)
     if is_success(reply):
         reason = f"The hub answers {reply.status}, neither 202 nor 204."
@@ -257,9 +254,7 @@ def _send(site: Site, question: _Question) -> tuple[Response | FetchError, str]:
         headers = {"Content-Type": websub.FORM_TYPE}
         if _origin(hub_url) == origin:
             headers |= question.headers or {}
-            if question.user is not None:
-                pair = base64.b64encode(":".join(question.user).encode()).decode()
-                headers["Authorization"] = f"Basic {pair}"
+            headers |= authorization(question.user)
         try:
             response = site.fetch.post(hub_url, body, headers=headers, purpose="hub")
         except FetchError as error:
@@ -299,22 +294,22 @@ def _record(site: Site, claim: Claim, request_id: int, response: Response, hub_u
     if request.mode != claim.payload["mode"]:
         session.commit()  # it is to end by now: another job says so
         return None
-    if not unsubscribes:
-        request.answered_url = hub_url if hub_url != request.hub_url else None
     if unsubscribes:
         is_over = request.ends_at is not None and request.ends_at <= site.now()
         if is_over and is_success(response):
             session.commit()
             return True
-    elif request.verified_at is not None:
-        session.commit()
-        return True  # it was confirmed before it was answered
-    elif request.ends_at is not None:
-        session.commit()
-        return None
+    else:
+        request.answered_url = hub_url if hub_url != request.hub_url else None
+        if request.verified_at is not None:
+            session.commit()
+            return True  # it was confirmed before it was answered
+        if request.ends_at is not None:
+            session.commit()
+            return None
     if response.status == 204:
         if unsubscribes:
-            end(session, request, site.now())
+            end(request, site.now())
             end_if_last(site, session, subscription)
             session.commit()
             return True
@@ -363,10 +358,10 @@ def _fail(site: Site, claim: Claim, said: str, hub_url: str | None) -> Subscript
         return None
     if request.mode == "unsubscribe":
         # the hub does not hear us: that its lease ends is all that is left, and nobody listens any more
-        end(session, request, now, reason)
+        end(request, now, reason)
         end_if_last(site, session, subscription, reason)
     elif request.verified_at is None and request.ends_at is None:
-        end(session, request, now, reason)
+        end(request, now, reason)
         owe_tending(session, subscription, try_again_at(site, subscription))
         subscription.reason = storable(
             error_text(hub_url or subscription.hub_url, subscription.topic_url, said), _KEPT_CHARACTERS

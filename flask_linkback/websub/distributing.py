@@ -265,13 +265,12 @@ class Wanted:
     def take(self, session: Session, claim: Claim) -> Any:
         """Return the row of a delivery's subscriber, None where there is none any more."""
         subscriber_id, content_id = claim.payload["subscriber_id"], claim.payload["content_id"]
-        about = {"subscriber_id": subscriber_id, "at_most": _AHEAD}
         if claim.attempts > 1:  # who comes again comes alone
-            return self._own(session.execute(_WANTED, {**about, "at_most": 1}).first(), subscriber_id)
+            return _rows(session, subscriber_id, 1).get(subscriber_id)
         with self._lock:
             at, rows = self._read.get(content_id, (0.0, {}))
             if subscriber_id not in rows or time.monotonic() - at > _FRESH_SECONDS:
-                rows = {row.id: row for row in session.execute(_WANTED, about)}
+                rows = _rows(session, subscriber_id, _AHEAD)
                 self._read[content_id] = (time.monotonic(), rows)
                 self._read.move_to_end(content_id)
                 if len(self._read) > _READ_AHEAD_CONTENTS:
@@ -283,9 +282,11 @@ class Wanted:
         with self._lock:
             self._read.clear()
 
-    @staticmethod
-    def _own(row: Any, subscriber_id: int) -> Any:
-        return row if row is not None and row.id == subscriber_id else None
+
+def _rows(session: Session, subscriber_id: int, at_most: int) -> dict[int, Any]:
+    """Return what there is of a subscriber, and of those of its topic that come next, by their ids."""
+    about = {"subscriber_id": subscriber_id, "at_most": at_most}
+    return {row.id: row for row in session.execute(_WANTED, about)}
 
 
 def deliver(site: Site, claim: Claim) -> Outcome:

@@ -35,6 +35,7 @@ __all__ = [
     "end_subscription",
     "fail",
     "is_leased",
+    "listening",
     "lock",
     "next_look",
     "owe_asking",
@@ -137,26 +138,31 @@ def owe_tending(session: Session, subscription: Subscription, at: datetime) -> N
 
 def active_request(session: Session, subscription_id: int) -> SubscriptionRequest | None:
     """Return the request that the hub confirmed last, as long as nobody ends it."""
-    here = (
-        _request.c.subscription_id == subscription_id,
-        _request.c.mode == "subscribe",
-        _request.c.verified_at.is_not(None),
-        _request.c.ends_at.is_(None),
-    )
-    newest = sa.select(SubscriptionRequest).where(*here).order_by(_request.c.id.desc()).limit(1)
-    return session.scalar(newest)
+    return _newest(session, subscription_id, _request.c.verified_at.is_not(None))
 
 
 def open_request(session: Session, subscription_id: int) -> SubscriptionRequest | None:
     """Return the request that the hub has not confirmed yet, asked or still to be asked."""
+    return _newest(session, subscription_id, _request.c.verified_at.is_(None))
+
+
+def _newest(
+    session: Session, subscription_id: int, which: sa.ColumnElement[bool]
+) -> SubscriptionRequest | None:
     here = (
         _request.c.subscription_id == subscription_id,
         _request.c.mode == "subscribe",
-        _request.c.verified_at.is_(None),
         _request.c.ends_at.is_(None),
+        which,
     )
     newest = sa.select(SubscriptionRequest).where(*here).order_by(_request.c.id.desc()).limit(1)
     return session.scalar(newest)
+
+
+def listening(subscription: Subscription, now: datetime) -> sa.ColumnElement[bool]:
+    """The condition that a request is of a subscription, and its callback takes something yet."""
+    still = sa.or_(_request.c.ends_at.is_(None), _request.c.ends_at > now)
+    return sa.and_(_request.c.subscription_id == subscription.id, still)
 
 
 def is_leased(site: Site, subscription: Subscription) -> bool:
@@ -217,16 +223,13 @@ def activate(
     if before is not None and before.id != request.id:
         stop(site, session, subscription, before, until=now + OVERLAP)
     session.flush()
-    _end_unconfirmed(session, subscription.id, now)
+    # of requests that no hub has confirmed nothing comes any more
+    unconfirmed = sa.update(SubscriptionRequest).where(
+        listening(subscription, now), _request.c.verified_at.is_(None)
+    )
+    session.execute(unconfirmed.values(ends_at=now))
     owe_tending(session, subscription, next_look(site, session, subscription))
     return signal
-
-
-def _end_unconfirmed(session: Session, subscription_id: int, now: datetime) -> None:
-    """Let nothing come of requests that no hub has confirmed."""
-    still = sa.or_(_request.c.ends_at.is_(None), _request.c.ends_at > now)
-    here = (_request.c.subscription_id == subscription_id, _request.c.verified_at.is_(None), still)
-    session.execute(sa.update(SubscriptionRequest).where(*here).values(ends_at=now))
 
 
 def next_look(site: Site, session: Session, subscription: Subscription) -> datetime:
@@ -264,7 +267,7 @@ def stop(
     owe_asking(session, subscription, request)
 
 
-def end(session: Session, request: SubscriptionRequest, at: datetime, reason: str = "") -> None:
+def end(request: SubscriptionRequest, at: datetime, reason: str = "") -> None:
     """Let the callback of a request take nothing any more."""
     request.ends_at = at
     request.reason = reason
@@ -273,8 +276,7 @@ def end(session: Session, request: SubscriptionRequest, at: datetime, reason: st
 def end_if_last(site: Site, session: Session, subscription: Subscription, reason: str = "") -> None:
     """Let a subscription be over that was to end, once no callback of it is left that waits for its end."""
     session.flush()
-    still = sa.or_(_request.c.ends_at.is_(None), _request.c.ends_at > site.now())
-    left = sa.select(_request.c.id).where(_request.c.subscription_id == subscription.id, still).limit(1)
+    left = sa.select(_request.c.id).where(listening(subscription, site.now())).limit(1)
     if subscription.state is SubscriptionState.unsubscribing and session.scalar(left) is None:
         end_subscription(site, session, subscription, SubscriptionState.unsubscribed, reason)
 
@@ -284,8 +286,7 @@ def end_subscription(
 ) -> None:
     """Let a subscription end in a state, and all of its callbacks with it."""
     now = site.now()
-    still = sa.or_(_request.c.ends_at.is_(None), _request.c.ends_at > now)
-    here = sa.update(SubscriptionRequest).where(_request.c.subscription_id == subscription.id, still)
+    here = sa.update(SubscriptionRequest).where(listening(subscription, now))
     session.execute(here.values(ends_at=now, reason=reason))
     subscription.state = state
     subscription.lease_expires_at = None

@@ -25,7 +25,7 @@ from ..models import (
 from ..outbox import jobs
 from ..outbox.errands import run_errands
 from ..protocols.websub import MAX_SECRET_BYTES, known_hub
-from ..site import Site, current_site
+from ..site import Site
 from .asking import error_text
 from .leases import (
     ASK,
@@ -35,6 +35,7 @@ from .leases import (
     begin,
     end,
     end_subscription,
+    listening,
     open_request,
     owe_asking,
     owe_tending,
@@ -148,7 +149,7 @@ def unsubscribe(site: Site, subscription: Subscription, *, wait: bool = False) -
     waiting = open_request(session, subscription.id)
     asked = [each for each in (active, waiting) if each is not None and each.requested_at is not None]
     if subscription.state is SubscriptionState.unsubscribing:
-        asked = _ask_again(session, subscription)
+        asked = _ask_again(site, session, subscription)
     elif not asked:
         end_subscription(site, session, subscription, SubscriptionState.unsubscribed)
     else:
@@ -156,7 +157,7 @@ def unsubscribe(site: Site, subscription: Subscription, *, wait: bool = False) -
         if subscription.lease_expires_at is None:  # the hub may never say anything
             subscription.lease_expires_at = site.now() + OVERLAP
         if waiting is not None and waiting not in asked:
-            end(session, waiting, site.now())
+            end(waiting, site.now())
         for request in asked:
             stop(site, session, subscription, request, until=subscription.lease_expires_at)
         owe_tending(session, subscription, min(subscription.lease_expires_at, site.now() + OVERLAP))
@@ -167,14 +168,12 @@ def unsubscribe(site: Site, subscription: Subscription, *, wait: bool = False) -
     return subscription
 
 
-def _ask_again(session: Session, subscription: Subscription) -> list[SubscriptionRequest]:
+def _ask_again(site: Site, session: Session, subscription: Subscription) -> list[SubscriptionRequest]:
     """Owe the hub the news once more that it is to end something, unless that waits; return the requests."""
-    here = (
-        SubscriptionRequest.subscription_id == subscription.id,
-        SubscriptionRequest.mode == "unsubscribe",
-        sa.or_(SubscriptionRequest.ends_at.is_(None), SubscriptionRequest.ends_at > current_site().now()),
+    to_end = sa.select(SubscriptionRequest).where(
+        listening(subscription, site.now()), SubscriptionRequest.mode == "unsubscribe"
     )
-    waiting = list(session.scalars(sa.select(SubscriptionRequest).where(*here)))
+    waiting = list(session.scalars(to_end))
     for request in waiting:
         if not jobs.is_owed(session, kind=ASK, key=ask_key(request)):
             owe_asking(session, subscription, request)

@@ -109,7 +109,7 @@ def _make_again(
 ) -> SubscriptionState | None:
     """End a request that was not confirmed; the next one follows, sooner or later."""
     session, now = site.session, site.now()
-    end(session, request, now + OVERLAP, _UNCONFIRMED)  # the hub may be slow: it counts if it confirms yet
+    end(request, now + OVERLAP, _UNCONFIRMED)  # the hub may be slow: it counts if it confirms yet
     schedule = site.settings.outbox.retry_schedule
     tries = request.tries + 1
     subscription.reason = _UNCONFIRMED
