@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,39 +43,113 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+# --- databases ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of a blog: to copy it is quicker than to make one."""
+    path = tmp_path_factory.mktemp("blog") / "blog.db"
+    make_blog(f"sqlite:///{path}", content=None, RUNNER="off").close()
+    return path
+
+
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/{uuid.uuid4().hex}.db"
+def sqlite_url(sqlite_file: Path, tmp_path: Path) -> str:
+    """A fresh database with all tables."""
+    return f"sqlite:///{shutil.copy(sqlite_file, tmp_path / f'{uuid.uuid4().hex}.db')}"
 
 
 @contextlib.contextmanager
-def postgresql_database(*, like: str = "template1") -> Iterator[str]:
-    """A database on the server that LINKBACK_TEST_POSTGRESQL names, a copy of another: its URL."""
+def postgresql_database() -> Iterator[str]:
+    """An empty database on the server that LINKBACK_TEST_POSTGRESQL names: its URL."""
     if not POSTGRESQL:
         pytest.skip("LINKBACK_TEST_POSTGRESQL is not set")
     name = f"linkback_{uuid.uuid4().hex}"
     server = sa.create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with server.connect() as connection:
-        connection.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE "{like}"'))
+        connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
     yield sa.make_url(POSTGRESQL).set(database=name).render_as_string(hide_password=False)
     with server.connect() as connection:
         connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
     server.dispose()
 
 
+SHAPE = sa.text("""
+SELECT md5(string_agg(concat_ws(' ', relname, attname, atttypid, attnotnull), ';' ORDER BY relname, attnum))
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+WHERE relnamespace = 'public'::regnamespace AND attnum > 0
+""")
+AS_NEW = sa.text("""
+DO $$ DECLARE name text; BEGIN
+  FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+    EXECUTE format('DELETE FROM %I', name);
+  END LOOP;
+END $$
+""")
+FROM_ONE = sa.text("""
+SELECT setval(quote_ident(sequencename)::regclass, 1, false) FROM pg_sequences WHERE last_value IS NOT NULL
+""")
+
+
+class Reused:
+    """One database after the other, each for as many tests as leave its tables as they were."""
+
+    def __init__(self) -> None:
+        self._made = contextlib.ExitStack()
+        self._url = self._shape = ""
+
+    def take(self) -> str:
+        """Cut off whoever is connected yet, and return the URL of a database that is as new."""
+        if self._url and not self._is_as_new():
+            self.close()
+        if not self._url:
+            self._url = self._made.enter_context(postgresql_database())
+            make_blog(self._url).close()
+            with self._connect() as connection:
+                self._shape = connection.scalar(SHAPE)
+        return self._url
+
+    def _is_as_new(self) -> bool:
+        with self._connect() as connection:
+            cut_off(connection)
+            if connection.scalar(SHAPE) != self._shape:
+                return False
+            connection.execute(AS_NEW)
+            connection.execute(FROM_ONE)
+        return True
+
+    def close(self) -> None:
+        self._url = ""
+        self._made.close()
+
+    @contextlib.contextmanager
+    def _connect(self) -> Iterator[sa.Connection]:
+        engine = sa.create_engine(self._url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            yield connection
+        engine.dispose()
+
+
+def cut_off(connection: sa.Connection) -> None:
+    """End all other connections to a PostgreSQL database."""
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    connection.execute(
+        sa.text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}")
+    )
+
+
 @pytest.fixture(scope="session")
-def postgresql_template() -> Iterator[str]:
-    """The name of a database with all tables: to copy it takes half as long as to make them."""
-    with postgresql_database() as url:
-        make_blog(url).close()
-        yield str(sa.make_url(url).database)
+def reused() -> Iterator[Reused]:
+    databases = Reused()
+    yield databases
+    databases.close()
 
 
 @pytest.fixture
-def postgresql_url(postgresql_template: str) -> Iterator[str]:
-    """A fresh database with all tables."""
-    with postgresql_database(like=postgresql_template) as url:
-        yield url
+def postgresql_url(reused: Reused) -> str:
+    """A database with all tables, as new: to make one takes longer than most tests."""
+    return reused.take()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -41,7 +41,6 @@ from flask_linkback.errors import ConfigError, LinkbackError
 from flask_linkback.models import Job, Mention, MentionState, MentionStatus
 from flask_linkback.outbox import jobs, worker
 from tests.apps import Blog
-from tests.outbox.helpers import one_postgresql_url, postgresql_url, sqlite_file, sqlite_url  # noqa: F401
 
 Told = list[tuple[Any, ...]]
 

@@ -70,6 +70,12 @@ CONVENTIONS: dict[str, dict[str, str]] = {
 
 
 @pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A database without any table."""
+    return f"sqlite:///{tmp_path}/blog.db"
+
+
+@pytest.fixture
 def postgresql_url() -> Iterator[str]:
     """A database without any table."""
     with postgresql_database() as url:

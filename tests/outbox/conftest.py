@@ -9,13 +9,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from tests.apps import Blog
-from tests.outbox.helpers import (  # noqa: F401
-    one_postgresql_url,
-    postgresql_url,
-    sqlite_file,
-    sqlite_url,
-    wait_until,
-)
+from tests.outbox.helpers import wait_until
 
 
 @pytest.fixture(autouse=True)

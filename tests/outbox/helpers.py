@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
 import sqlalchemy as sa
 
 from flask_linkback import models
@@ -24,8 +21,7 @@ from flask_linkback.models import Job
 from flask_linkback.outbox import jobs
 from flask_linkback.outbox.worker import Worker
 from flask_linkback.site import Site
-from tests.apps import Blog, make_blog
-from tests.conftest import POSTGRESQL
+from tests.apps import Blog
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -39,65 +35,6 @@ def wait_until(condition: Callable[[], T], seconds: float = 20.0, *, every: floa
         assert time.monotonic() < deadline, f"not so within {seconds} s"
         never.wait(every)
     return value
-
-
-# --- databases ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def one_postgresql_url() -> Iterator[str]:
-    """One database for many tests: to make one takes longer than most of them."""
-    if not POSTGRESQL:
-        pytest.skip("LINKBACK_TEST_POSTGRESQL is not set")
-    name = f"linkback_{uuid.uuid4().hex}"
-    server = sa.create_engine(POSTGRESQL, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with server.connect() as connection:
-        connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
-    yield sa.make_url(POSTGRESQL).set(database=name).render_as_string(hide_password=False)
-    with server.connect() as connection:
-        connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
-    server.dispose()
-
-
-AS_NEW = """
-DO $$ DECLARE name text; BEGIN
-  FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
-    EXECUTE format('DELETE FROM %I', name);
-  END LOOP;
-END $$
-"""
-
-
-@pytest.fixture
-def postgresql_url(one_postgresql_url: str) -> Iterator[str]:
-    """That database; afterwards nobody is connected to it, and its tables are as new."""
-    yield one_postgresql_url
-    engine = sa.create_engine(one_postgresql_url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        cut_off(connection)
-        connection.execute(sa.text(AS_NEW))
-        from_one = "SELECT setval(quote_ident(sequencename)::regclass, 1, false) FROM pg_sequences"
-        connection.execute(sa.text(from_one))
-    engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of a blog; to copy it is quicker than to make one."""
-    path = tmp_path_factory.mktemp("blog") / "blog.db"
-    make_blog(f"sqlite:///{path}", content=None, RUNNER="off").close()
-    return path
-
-
-@pytest.fixture
-def sqlite_url(sqlite_file: Path, tmp_path: Path) -> str:
-    return f"sqlite:///{shutil.copy(sqlite_file, tmp_path)}"
-
-
-def cut_off(connection: sa.Connection) -> None:
-    """End all other connections to a PostgreSQL database."""
-    others = "datname = current_database() AND pid <> pg_backend_pid()"
-    connection.execute(sa.text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
 
 
 # --- jobs --------------------------------------------------------------------------------------------

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from flask_linkback.outbox import jobs, wakeup, worker
 from flask_linkback.outbox.wakeup import Bell, in_memory, watcher_for
 from tests.apps import Blog
+from tests.conftest import cut_off
 from tests.outbox.helpers import (
     WORKER,
     all_done,
-    cut_off,
     noted,
     owe,
     process,

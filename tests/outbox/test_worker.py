@@ -26,11 +26,11 @@ from flask_linkback.outbox.jobs import Claim, NewJob, Outcome
 from flask_linkback.outbox.worker import Worker, drain
 from flask_linkback.site import Site
 from tests.apps import Blog
+from tests.conftest import cut_off
 from tests.outbox.helpers import (
     WORKER,
     all_done,
     all_jobs,
-    cut_off,
     noted,
     owe,
     process,
