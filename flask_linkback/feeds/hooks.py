@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import FunctionType, MethodType
 from typing import Any
 
 from ..errors import ImproperlyConfigured
@@ -73,7 +74,10 @@ def is_of(of: object, name: str) -> bool:
 
 def _takes_object(of: object, name: str, hook: Any) -> bool:
     # the arguments are counted, for a TypeError may come from within
-    function = inspect.unwrap(hook)
+    if type(hook) is MethodType and type(hook.__func__) is FunctionType and not vars(hook.__func__):
+        function = hook.__func__  # a plain method: there is nothing to see through
+    else:
+        function = inspect.unwrap(hook)
     try:
         code = function.__code__
     except AttributeError:
