@@ -7,9 +7,11 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from typing import Final
 
 from flask import Request, Response
-from werkzeug.http import is_resource_modified, quote_etag
+from werkzeug.http import http_date, is_resource_modified, quote_etag
 
 __all__ = ["Validators", "checksum", "digest"]
 
@@ -29,17 +31,23 @@ class Validators:
         """Does the client have this state? If-None-Match counts before If-Modified-Since."""
         if not self or request.method not in ("GET", "HEAD"):
             return False
+        if self.etag is not None and request.environ.get("HTTP_IF_NONE_MATCH") == self._etag:
+            return True  # as we said it, which is all that most clients ever send
         etag = quote_etag(self.etag) if self.etag is not None else None
         return not is_resource_modified(request.environ, etag, None, self._moment, ignore_if_range=True)
 
     def put_on(self, response: Response) -> None:
         """Say the state in headers."""
         if self.etag is not None:
-            response.set_etag(self.etag, weak=self.weak)
+            response.headers["ETag"] = self._etag
         if self._moment is not None:
-            response.last_modified = self._moment
+            response.headers["Last-Modified"] = _in_header(self._moment)
 
-    @property
+    @cached_property
+    def _etag(self) -> str:
+        return quote_etag(self.etag or "", self.weak)
+
+    @cached_property
     def _moment(self) -> datetime | None:
         """In whole seconds, as headers have it."""
         if self.last_modified is None:
@@ -49,9 +57,13 @@ class Validators:
         return moment.astimezone(UTC).replace(microsecond=0)
 
 
+_in_header: Final = lru_cache(maxsize=512)(http_date)
+"""Most answers say a time that was said before."""
+
+
 def digest(*parts: object) -> str:
     """Return a word of 32 digits for some values."""
-    text = "\n".join(f"{len(str(part))} {part}" for part in parts)
+    text = "\n".join([f"{len(each)} {each}" for each in map(str, parts)])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

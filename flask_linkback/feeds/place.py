@@ -70,7 +70,8 @@ class Place:
         """The hubs that tell of this document: none tells of its other pages and its archives."""
         if not self.arguments.keys().isdisjoint((ARCHIVE, PAGE)):
             return []
-        return list(dict.fromkeys(self.uri(hub) for hub in hubs_for(view, obj, self.linkback)))
+        hubs = hubs_for(view, obj, self.linkback)
+        return list(dict.fromkeys(map(self.uri, hubs))) if hubs else []
 
     def address(self, arguments: Mapping[str, str]) -> str:
         """The URL of another document of the feed, by these arguments; in the same format."""
