@@ -28,6 +28,7 @@ NAMES = (
     "hub_rate",
     "html_scan",
     "discovery",
+    "matching",
     "feeds",
 )
 

@@ -11,6 +11,7 @@
     ├── UnserializableContentError  a text that XML cannot hold (also a ValueError)
     ├── BulkRefused              a bulk statement would change watched rows unseen
     ├── UnknownTarget            a URL or object that accepts no linkbacks
+    ├── MatchError               a filter that cannot be made, kept or searched with (also a ValueError)
     ├── NoHub                    nobody says which hub is to be told (also a ValueError)
     ├── SubscriptionError        a hub did not take a request
     └── FetchError               a page could not be fetched
@@ -37,6 +38,7 @@ __all__ = [
     "FetchError",
     "ImproperlyConfigured",
     "LinkbackError",
+    "MatchError",
     "MissingExtra",
     "NoHub",
     "SubscriptionError",
@@ -91,6 +93,10 @@ class BulkRefused(LinkbackError):
 
 class UnknownTarget(LinkbackError):
     """The URL or object is none that accepts linkbacks."""
+
+
+class MatchError(LinkbackError, ValueError):
+    """The filter cannot be made, kept or searched with."""
 
 
 class NoHub(LinkbackError, ValueError):
