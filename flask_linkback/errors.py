@@ -14,6 +14,8 @@
     ├── MatchError               a filter that cannot be made, kept or searched with (also a ValueError)
     ├── NoHub                    nobody says which hub is to be told (also a ValueError)
     ├── SubscriptionError        a hub did not take a request
+    ├── BadSecret                a secret that no webhook is signed with (also a ValueError)
+    ├── BadSignature             a webhook that is not signed as it should be
     └── FetchError               a page could not be fetched
         ├── AddressRefused
         ├── TooLarge
@@ -31,6 +33,8 @@ from collections.abc import Iterable
 
 __all__ = [
     "AddressRefused",
+    "BadSecret",
+    "BadSignature",
     "BaseURLMissing",
     "BulkRefused",
     "ConfigError",
@@ -114,6 +118,14 @@ class SubscriptionError(LinkbackError):
         super().__init__(message)
         self.subscription = subscription
         self.response = response
+
+
+class BadSecret(LinkbackError, ValueError):
+    """The secret is none that webhooks are signed with."""
+
+
+class BadSignature(LinkbackError):
+    """The signature of a webhook is missing or wrong."""
 
 
 class FetchError(LinkbackError):
