@@ -6,14 +6,20 @@ from .blueprints.websub import CallbackView
 from .errors import FeedDoesNotExist
 from .extension import Linkback
 from .feeds import Feed, generators
+from .webhooks import match
+from .webhooks.hooks import Hook, ModelHook, SignalHook
 
 __all__ = [
     "CallbackView",
     "Feed",
     "FeedDoesNotExist",
+    "Hook",
     "Linkback",
+    "ModelHook",
+    "SignalHook",
     "errors",
     "generators",
+    "match",
     "ping_func",
     "signals",
 ]

@@ -148,6 +148,11 @@ class Watches:
         self._watches.append(watch)
         self._by_class.clear()
 
+    def forget(self, watch: Watch) -> None:
+        """Take a watch away."""
+        self._watches.remove(watch)
+        self._by_class.clear()
+
     def of(self, cls: type[Any]) -> tuple[Watch, ...]:
         """Return who watches objects of this class."""
         found = self._by_class.get(cls)

@@ -10,6 +10,8 @@
     ├── FeedDoesNotExist         there is no feed for these arguments
     ├── UnserializableContentError  a text that XML cannot hold (also a ValueError)
     ├── BulkRefused              a bulk statement would change watched rows unseen
+    ├── AlreadyRegistered        a hook's name that is taken
+    ├── NotRegistered            a hook that is not there
     ├── UnknownTarget            a URL or object that accepts no linkbacks
     ├── MatchError               a filter that cannot be made, kept or searched with (also a ValueError)
     ├── NoHub                    nobody says which hub is to be told (also a ValueError)
@@ -33,6 +35,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "AddressRefused",
+    "AlreadyRegistered",
     "BadSecret",
     "BadSignature",
     "BaseURLMissing",
@@ -45,6 +48,7 @@ __all__ = [
     "MatchError",
     "MissingExtra",
     "NoHub",
+    "NotRegistered",
     "SubscriptionError",
     "TooLarge",
     "TooManyRedirects",
@@ -93,6 +97,14 @@ class UnserializableContentError(LinkbackError, ValueError):
 
 class BulkRefused(LinkbackError):
     """A bulk statement would change watched rows unseen."""
+
+
+class AlreadyRegistered(LinkbackError):
+    """A hook of this name is registered already."""
+
+
+class NotRegistered(LinkbackError):
+    """No hook of this name is registered."""
 
 
 class UnknownTarget(LinkbackError):

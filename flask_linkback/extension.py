@@ -43,12 +43,17 @@ from .linkbacks import (
 )
 from .linkbacks.spam import SpamChecks
 from .linkbacks.targets import Target, Targets, View
-from .models import Mention, Subscriber, Subscription, SubscriptionState
+from .models import Event, Listener, Mention, Subscriber, Subscription, SubscriptionState
 from .outbox import burying, health, jobs, worker
 from .outbox.worker import Runner
 from .protocols.entries import ParsedFeed, parse
 from .protocols.websub import Offer
 from .site import EXTENSION, Site, current_site
+from .webhooks import delivering as deliveries
+from .webhooks import dispatch, trying
+from .webhooks.listeners import WATCH
+from .webhooks.recording import DELIVER, DISPATCH
+from .webhooks.registry import HookRegistry
 from .websub import (
     asking,
     contents,
@@ -93,6 +98,8 @@ _HANDLERS: Final[Mapping[str, Callable[..., jobs.Outcome]]] = {
     subscribers.DENY: subscribers.tell_denied,
     hub.FETCH: distributing.fetch_topic,
     hub.DELIVER: distributing.deliver,
+    DISPATCH: dispatch.dispatch,
+    DELIVER: deliveries.deliver,
     jobs.BURY: burying.bury,
 }
 _BURIALS: Final[Mapping[str, Callable[..., Any]]] = {
@@ -272,6 +279,24 @@ class WebSub:
         return owed
 
 
+class Webhooks:
+    """``linkback.webhooks``: events, the listeners that want them, and what others send us."""
+
+    def why(self, event: Event, listener: Listener) -> str | None:
+        """Say why a listener does not get an event: the first thing that speaks against it; None if it does."""
+        return trying.why(current_site(), event, listener)
+
+    def try_filter(
+        self,
+        filter: Any,
+        last: int = 50,
+        *,
+        event: str | None = None,  # noqa: A002
+    ) -> Sequence[tuple[Event, bool, str]]:
+        """Run a filter on the newest events, of a name or pattern or of all: (event, matched, reason)."""
+        return trying.try_filter(current_site(), filter, last, event)
+
+
 class Linkback:
     """The extension: ``linkback = Linkback(db=db)``, then ``linkback.init_app(app)``.
 
@@ -302,9 +327,12 @@ class Linkback:
         }
         directory.add_methods(self.xmlrpc)
         self.websub = WebSub(self)
+        self.webhooks = Webhooks()
         self._blueprints_wanted = blueprints
         self._targets = Targets()
         self._watches = Watches()
+        self._watches.watch(WATCH)
+        self.hooks = HookRegistry(self._watches)
         self._spam = SpamChecks()
         self._credentials = Credentials()
         self._policies = hub.Policies()
@@ -329,7 +357,7 @@ class Linkback:
         site = Site(app, db, settings)
         # a runner from the start: it has to know of every fork
         registries = (self._targets, self._watches, self._spam, self._credentials, self._policies)
-        for registry in (Runner(), *registries):
+        for registry in (Runner(), *registries, self.hooks):
             site.put(registry)
         site.handlers.update(_HANDLERS)
         site.burials.update(_BURIALS)

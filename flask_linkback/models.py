@@ -42,6 +42,7 @@ __all__ = [
     "Listener",
     "ListenerSecret",
     "ListenerState",
+    "ListenerVersion",
     "Mention",
     "MentionState",
     "MentionStatus",
@@ -60,6 +61,7 @@ __all__ = [
     "attach",
     "digest",
     "host_of",
+    "key_of",
     "without_fragment",
 ]
 
@@ -86,6 +88,18 @@ def host_of(url: str) -> str:
         return ascii_host(urlsplit(url).hostname or "")[:255]
     except ValueError:
         return ""
+
+
+def key_of(obj: Any) -> str | None:
+    """Return ``"Post:42"`` for a mapped object that has its primary key, else None."""
+    state = sa.inspect(obj, raiseerr=False)
+    mapper = getattr(state, "mapper", None)
+    if mapper is None or state is mapper:
+        return None
+    identity = mapper.primary_key_from_instance(obj)
+    if any(part is None for part in identity):
+        return None
+    return f"{mapper.class_.__name__}:{','.join(str(part) for part in identity)}"
 
 
 # --- column types ------------------------------------------------------------------------------------
@@ -806,6 +820,16 @@ class Listener(Base):
     reason: Mapped[str] = mapped_column(default="")
 
 
+class ListenerVersion(Base):
+    """How often the listeners of a name or pattern changed: processes keep an index of them."""
+
+    __tablename__ = "linkback_listener_version"
+    __table_args__ = (sa.UniqueConstraint("hook_hash"),)
+
+    hook_hash: Mapped[str] = mapped_column(sa.String(64))
+    number: Mapped[int] = mapped_column(default=1)
+
+
 class ListenerSecret(Base):
     """A signing secret of a listener; during a rotation there are several."""
 
@@ -832,9 +856,16 @@ class Event(Base):
     type: Mapped[str] = mapped_column(sa.String(255))
     hook: Mapped[str] = mapped_column(sa.String(255))
     object_key: Mapped[str | None]
+    order_hash: Mapped[str | None] = mapped_column(sa.String(32))
+    """Of what it is about, where the order counts."""
     data: Mapped[dict[str, Any] | None]
+    """None once its retention is over, and so are the changes."""
     changes: Mapped[dict[str, Any] | None]
+    depth: Mapped[int] = mapped_column(default=0)
+    """How many webhooks, one causing the other, led to it."""
     created_at: Mapped[datetime]
+    dispatched_at: Mapped[datetime | None]
+    """When its listeners were found."""
 
 
 class Job(Base):

@@ -21,8 +21,8 @@ from .linkbacks.directories import owe_pings
 from .linkbacks.moving import move_mentions, release_mentions
 from .linkbacks.pages import Absences
 from .linkbacks.sending import owe_links, owe_move
-from .linkbacks.targets import key_of, moment_of, read
-from .models import Job, Page, PageState, digest, without_fragment
+from .linkbacks.targets import moment_of, read
+from .models import Job, Page, PageState, digest, key_of, without_fragment
 from .outbox import jobs
 from .outbox.jobs import AttemptMade, Claim, Outcome
 from .outbox.replies import attempt_of, is_success

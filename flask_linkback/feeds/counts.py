@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ImproperlyConfigured
 from ..linkbacks.showing import mention_counts
-from ..linkbacks.targets import key_of
+from ..models import key_of
 from ..site import Site
 from .place import Place
 from .threads import MentionCount

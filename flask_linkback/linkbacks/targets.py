@@ -11,17 +11,16 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-import sqlalchemy as sa
 from sqlalchemy.exc import NoResultFound
 from werkzeug.exceptions import NotFound
 from werkzeug.routing import BuildError
 
 from ..errors import ConfigError, UnknownTarget, did_you_mean
-from ..models import digest
+from ..models import digest, key_of
 from ..site import Route, Site
 from .pages import absence_of
 
-__all__ = ["Located", "Target", "Targets", "current_route", "key_of", "moment_of", "read", "route_key"]
+__all__ = ["Located", "Target", "Targets", "current_route", "moment_of", "read", "route_key"]
 
 View = str | Callable[..., Any]
 
@@ -32,18 +31,6 @@ def read(obj: Any, how: str | Callable[[Any], Any]) -> Any:
         return how(obj)
     value = getattr(obj, how)
     return value() if callable(value) else value
-
-
-def key_of(obj: Any) -> str | None:
-    """Return ``"Post:42"`` for a mapped object that has its primary key, else None."""
-    state = sa.inspect(obj, raiseerr=False)
-    mapper = getattr(state, "mapper", None)
-    if mapper is None or state is mapper:
-        return None
-    identity = mapper.primary_key_from_instance(obj)
-    if any(part is None for part in identity):
-        return None
-    return f"{mapper.class_.__name__}:{','.join(str(part) for part in identity)}"
 
 
 @dataclass(frozen=True, kw_only=True)

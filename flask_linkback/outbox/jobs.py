@@ -51,6 +51,7 @@ __all__ = [
     "renew",
     "replay",
     "turn",
+    "waiting_of",
 ]
 
 CHANNEL: Final = "flask_linkback"
@@ -145,29 +146,38 @@ def add_for_each(
     *,
     where: Iterable[sa.ColumnElement[bool]],
     host: sa.ColumnElement[str] | InstrumentedAttribute[str],
-    key: sa.ColumnElement[str] | InstrumentedAttribute[str],
-    payload: Mapping[str, Any],
+    key: sa.ColumnElement[str] | InstrumentedAttribute[str] | None = None,
+    payload: Mapping[str, Any] | None = None,
+    listener_id: sa.ColumnElement[int] | InstrumentedAttribute[int] | None = None,
+    event_id: int | None = None,
 ) -> int:
     """Write a due job for each row of a table that meets the conditions, by one statement; return the number.
 
-    ``host`` and ``key`` are columns of that table; the values of ``payload`` are columns or numbers.
+    ``host``, ``key`` and ``listener_id`` are columns of that table; the values of ``payload`` are columns or
+    numbers.
     """
     now = current_site().now()
     dialect = _dialect(session)
-    members = [part for name, value in payload.items() for part in (sa.literal(name), value)]
-    make = sa.func.json_build_object if dialect == "postgresql" else sa.func.json_object
     at = sa.literal(now, _job.c.created_at.type)
-    columns = {
+    columns: dict[str, Any] = {
         "kind": sa.literal(kind),
         "state": sa.literal(JobState.pending, _job.c.state.type),
         "due_at": sa.func.least(at, sa.func.now()) if dialect == "postgresql" else at,
         "host": host,
-        "key": key,
-        "payload": make(*members),
         "attempts": sa.literal(0),
         "reason": sa.literal(""),
         "created_at": at,
     }
+    if payload is not None:
+        members = [part for name, value in payload.items() for part in (sa.literal(name), value)]
+        make = sa.func.json_build_object if dialect == "postgresql" else sa.func.json_object
+        columns["payload"] = make(*members)
+    if key is not None:
+        columns["key"] = key
+    if listener_id is not None:
+        columns["listener_id"] = listener_id
+    if event_id is not None:
+        columns["event_id"] = sa.literal(event_id, _job.c.event_id.type)
     rows = sa.select(*columns.values()).where(*where)
     insert = sa.insert(_job).from_select(list(columns), rows, include_defaults=False)
     counted = insert.execution_options(preserve_rowcount=True)
@@ -256,6 +266,12 @@ def is_waiting(session: Session, *, kind: str, key: str) -> bool:
 def is_owed(session: Session, *, kind: str, key: str) -> bool:
     """Does a job of this kind and key wait, or run?"""
     return _is_there(session, kind, key, JobState.pending, JobState.running)
+
+
+def waiting_of(session: Session, *, kind: str, event_id: int) -> Sequence[int]:
+    """Return the ids of the jobs of a kind that wait for an event, in their order."""
+    here = (_job.c.event_id == event_id, _job.c.kind == kind, _job.c.state == JobState.pending)
+    return session.scalars(sa.select(_job.c.id).where(*here).order_by(_job.c.id)).all()
 
 
 def _is_there(session: Session, kind: str, key: str, *states: JobState) -> bool:

@@ -609,6 +609,12 @@ def _may_start_thread(site: Site) -> bool:
 
 _WAKE: Final = "flask_linkback.wake"
 _WROTE: Final = "flask_linkback.wrote"
+_ACTIONS: Final = "flask_linkback.actions"
+
+
+def after_commit(session: Session, action: Callable[[], None]) -> None:
+    """Let something be done in this thread once the outermost transaction of a session is committed."""
+    session.info.setdefault(_ACTIONS, []).append(action)
 
 
 def _after_flush(session: Session, context: Any) -> None:
@@ -631,10 +637,20 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
     session.info.pop(_WROTE, None)
     session.info.pop(jobs.ADDED, None)
     soon = session.info.pop(_WAKE, None)
-    if soon is not None:
-        site = find_site()
-        if site is not None:
-            site.get(Runner).wake(site, soon=soon)
+    actions = session.info.pop(_ACTIONS, ())
+    site = find_site() if soon is not None else None
+    if soon is None or site is None:
+        return
+    for action in actions:
+        _act(action)
+    site.get(Runner).wake(site, soon=soon)
+
+
+def _act(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except Exception:  # the commit is done, and whoever made it need not hear of this
+        logger.exception("What was to be done at once could not be; it waits.")
 
 
 _EVENTS: Final[Mapping[str, Callable[..., None]]] = {

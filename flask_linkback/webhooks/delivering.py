@@ -1,0 +1,148 @@
+"""Delivering: one event goes to one listener, signed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from sqlalchemy.orm import Session
+
+from .. import signals
+from ..errors import FetchError
+from ..fetch import Response
+from ..models import Event, Job, Listener, ListenerState
+from ..outbox import jobs
+from ..outbox.jobs import Claim, Outcome, Verdict
+from ..outbox.replies import attempt_of, outcome_of
+from ..protocols import standardwebhooks
+from ..site import Site
+from .dispatch import hook_of
+from .hooks import Hook
+from .listeners import ACTIVE, secrets_of
+
+__all__ = ["WHY_NOT", "Post", "deliver", "message_id"]
+
+WHY_NOT: Final = {
+    ListenerState.paused: "The listener is paused.",
+    ListenerState.disabled: "The listener is disabled.",
+    ListenerState.unverified: "The listener has not answered the handshake yet.",
+}
+
+
+class Post(Protocol):
+    """Sends a delivery, as it is or with another URL, body or more headers; returns the answer."""
+
+    def __call__(
+        self, *, url: str | None = None, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Response: ...
+
+
+def message_id(event: Event, listener_id: int) -> str:
+    """Return the ``webhook-id`` of an event for a listener: the same for all attempts and resends."""
+    return f"{event.uid}_{listener_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Delivery:
+    """An event and a listener, with what is needed to send the one to the other."""
+
+    site: Site
+    event: Event
+    listener: Listener
+    secrets: list[str]
+    hook: Hook
+
+    def post(
+        self, *, url: str | None = None, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """Sign and send; a new signature for each attempt (Standard Webhooks, "Signature scheme")."""
+        body = self.hook.serialize(self.event, self.listener) if body is None else body
+        signed = standardwebhooks.headers(
+            self.secrets,
+            webhook_id=message_id(self.event, self.listener.id),
+            at=self.site.now(),
+            body=body,
+        )
+        said = {
+            "Content-Type": "application/json",
+            **(self.listener.headers or {}),
+            **(headers or {}),
+            "Webhook-Depth": str(self.event.depth + 1),
+            **signed,
+        }
+        return self.site.fetch.post(url or self.listener.url, body, headers=said, timeout=self._timeout())
+
+    def _timeout(self) -> float:
+        own = self.hook.timeout
+        return self.site.settings.fetch.delivery_timeout if own is None else own
+
+
+def deliver(site: Site, claim: Claim) -> Outcome:
+    """Handle a job: send a listener an event.
+
+    Each 2xx is taken for a yes, each redirect for a no (Standard Webhooks, "Webhook delivery").
+    """
+    session = site.session
+    delivery = _read(site, session, claim)
+    if isinstance(delivery, str):
+        return jobs.done(delivery)
+    session.rollback()  # no transaction stays open over HTTP
+    started_at = site.now()
+    try:
+        reply: Response | FetchError = delivery.hook.deliver(delivery.event, delivery.listener, delivery.post)
+    except FetchError as error:
+        reply = error
+    attempt = attempt_of(site, delivery.listener.url, started_at, reply)
+    outcome = _allowed(claim, delivery.hook, outcome_of(site, reply, attempt, keep_trying=True))
+    _announce(site, claim, outcome)
+    return outcome
+
+
+def _read(site: Site, session: Session, claim: Claim) -> _Delivery | str:
+    """Return what a delivery needs, apart from the session, or why there is nothing to send."""
+    listener = session.get(Listener, claim.listener_id)
+    event = session.get(Event, claim.event_id)
+    if listener is None:
+        return "The listener is gone."
+    if listener.state not in ACTIVE:
+        return WHY_NOT[listener.state]
+    if event is None or event.data is None:
+        return "The event is not kept any more."
+    secrets = secrets_of(session, listener.id, site.now())
+    session.expunge_all()
+    hook = hook_of(site, event.hook)
+    return _Delivery(site=site, event=event, listener=listener, secrets=secrets, hook=hook)
+
+
+def _allowed(claim: Claim, hook: Hook, outcome: Outcome) -> Outcome:
+    """Give up where the hook tries no more often."""
+    if outcome.verdict is not Verdict.again:
+        return outcome
+    is_enough = hook.max_retries is not None and claim.attempts > hook.max_retries
+    if not hook.retry or is_enough or claim.is_last:
+        return jobs.dead(outcome.reason, attempt=outcome.attempt)
+    return outcome
+
+
+_SIGNALS: Final = {
+    Verdict.done: signals.delivery_succeeded,
+    Verdict.again: signals.delivery_failed,
+    Verdict.dead: signals.delivery_exhausted,
+}
+
+
+def _announce(site: Site, claim: Claim, outcome: Outcome) -> None:
+    signal = _SIGNALS[outcome.verdict]
+    if not signal.has_receivers_for(site.app):
+        return
+    session = site.session
+    about = {
+        "delivery": session.get(Job, claim.id),
+        "listener": session.get(Listener, claim.listener_id),
+        "event": session.get(Event, claim.event_id),
+    }
+    if outcome.verdict is Verdict.done:
+        site.send(signal, **about)
+    else:
+        site.send(signal, reason=outcome.reason, **about)
