@@ -283,15 +283,15 @@ class Webhooks:
     """``linkback.webhooks``: events, the listeners that want them, and what others send us."""
 
     def why(self, event: Event, listener: Listener) -> str | None:
-        """Say why a listener does not get an event: the first thing that speaks against it; None if it does."""
+        """Say what keeps an event from a listener, the first thing that does; None if it gets it."""
         return trying.why(current_site(), event, listener)
 
     def try_filter(
         self,
-        filter: Any,
+        filter: Any,  # noqa: A002  as it is called
         last: int = 50,
         *,
-        event: str | None = None,  # noqa: A002
+        event: str | None = None,
     ) -> Sequence[tuple[Event, bool, str]]:
         """Run a filter on the newest events, of a name or pattern or of all: (event, matched, reason)."""
         return trying.try_filter(current_site(), filter, last, event)

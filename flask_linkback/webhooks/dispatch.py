@@ -39,7 +39,7 @@ class _Kept:
     number: int = 0
     """The `ListenerVersion` that it is of."""
     versions: dict[int, int] = field(default_factory=dict)
-    index: MatchIndex = field(default_factory=MatchIndex)
+    index: MatchIndex[int] = field(default_factory=MatchIndex)
 
 
 class Indexes:
@@ -62,7 +62,7 @@ class Indexes:
             found |= index.match(event.data or {}, event.changes)
         return found
 
-    def _read(self, session: Session, hook_hash: str, number: int) -> MatchIndex:
+    def _read(self, session: Session, hook_hash: str, number: int) -> MatchIndex[int]:
         with self._lock:
             kept = self._kept.setdefault(hook_hash, _Kept())
             if kept.number != number:
@@ -143,7 +143,7 @@ def dispatch(site: Site, claim: Claim) -> Outcome:
 
 
 def owe_deliveries(session: Session, event: Event, ids: Collection[int]) -> int:
-    """Owe an event to those of some listeners that are active, and return their number. The caller commits."""
+    """Owe an event to those of some listeners that are active; return their number. The caller commits."""
     if not ids:
         return 0
     key = None
@@ -164,6 +164,6 @@ def _is_among(session: Session, ids: Collection[int]) -> sa.ColumnElement[bool]:
     """The condition that a listener is among these, given to the database as one value."""
     several = sorted(ids)
     if session.get_bind(clause=sa.select(_listener)).dialect.name == "postgresql":
-        return Listener.id == sa.any_(sa.literal(several, ARRAY(sa.BigInteger)))  # type: ignore[arg-type]
+        return Listener.id == sa.any_(sa.literal(several, ARRAY(sa.BigInteger)))
     values = sa.func.json_each(sa.literal(several, sa.JSON)).table_valued("value")
     return Listener.id.in_(sa.select(values.c.value))

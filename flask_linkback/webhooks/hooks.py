@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from blinker import ANY, Signal
@@ -14,13 +15,13 @@ from sqlalchemy.orm import Session, class_mapper
 
 from .. import changes
 from ..changes import BulkPolicy, BulkStatement, Change, Kind, Watch, Watches
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError, MissingExtra, did_you_mean
 from ..models import Event, Listener, key_of
 from ..outbox import jobs, worker
 from ..outbox.errands import run_errands
 from ..site import Site, current_site
 from .listeners import LISTENER_OPTIONS, NewListener, active_listeners, add_listener
-from .match import holds, load
+from .match import Matchable, holds, load, mtuplelist_to_matchdict
 from .recording import DELIVER, DISPATCH, MAX_TYPE_CHARACTERS, NewEvent, record
 from .values import plain
 
@@ -69,8 +70,6 @@ class Hook:
     fail_silently: bool = False
     is_async: bool = True
     provides_args: Iterable[str] = ()
-    config_form: Any = None
-    match_forms: Any = None
     order_key: str | Callable[[Mapping[str, Any]], Any] | None = None
 
     _options: ClassVar[Sequence[str]] = _OPTIONS
@@ -94,6 +93,19 @@ class Hook:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+    if TYPE_CHECKING:
+        config_form: Any
+        match_forms: Any
+    else:
+
+        @cached_property
+        def config_form(self):
+            return _forms().HookConfigForm
+
+        @cached_property
+        def match_forms(self):
+            return _forms().create_match_forms(f"{self.name.capitalize()}ConfigForm", self.provides_args)
 
     # --- it happens ----------------------------------------------------------------------------------
 
@@ -181,7 +193,7 @@ class Hook:
         return body_of(event)
 
     def deliver(self, event: Event, listener: Listener, post: Post) -> Response:
-        """Send an event to a listener: ``post()`` does, with other ``url``, ``body`` or ``headers`` if wanted.
+        """Send an event to a listener: ``post()`` does, or with another ``url``, ``body`` or ``headers``.
 
         ``listener.config`` is what the application keeps there. Signature and id are added to whatever is
         sent.
@@ -194,8 +206,8 @@ class Hook:
         """Begin a listener: ``hook.listener(url="https://a.example/").match(name="Joe").save()``.
 
         ``form`` is a filled-in ``config_form`` instead. ``secret`` is what is signed with (default: a new
-        one), ``owner`` whose it is, ``headers`` what is sent beside, ``event`` one type of the hook's events or
-        a pattern such as "person.*"; what else is given is its ``config``.
+        one), ``owner`` whose it is, ``headers`` what is sent beside, ``event`` one type of the hook's events
+        or a pattern such as "person.*"; what else is given is its ``config``.
         """
         if (form is None) == (url is None):
             raise TypeError('listener() needs a form or a URL: listener(url="https://listener.example/").')
@@ -216,6 +228,14 @@ class Hook:
             raise ValueError(f"The form is not valid: {json.dumps(form.errors, default=str)}")
         config = {name: value for name, value in form.data.items() if name not in ("csrf_token", "url")}
         return self.add_listener(form.data["url"], match, **{**config, **options})
+
+    def get_match_forms(self, **options: Any) -> list[Any]:
+        """Return the forms by which a filter is made, one for each field; options are those of WTForms."""
+        return [form(**options) for form in self.match_forms.values()]
+
+    def apply_match_forms(self, data: Any) -> dict[str, Matchable]:
+        """Return the filter that was filled in, from a mapping of the forms' fields; raises ValueError."""
+        return mtuplelist_to_matchdict(form(data).field_to_mtuple() for form in self.match_forms.values())
 
     # --- registered ----------------------------------------------------------------------------------
 
@@ -436,6 +456,15 @@ def body_of(event: Event) -> bytes:
 def timestamp_of(at: datetime) -> str:
     """ISO 8601, in UTC."""
     return at.isoformat().replace("+00:00", "Z")
+
+
+def _forms() -> Any:
+    """The forms, for whose pages there are: they need a package."""
+    try:
+        from . import forms
+    except ImportError:
+        raise MissingExtra("A form for listeners", "admin") from None
+    return forms
 
 
 def _deliver_now(site: Site, event_id: int) -> None:

@@ -167,7 +167,7 @@ def _changed(session: Session, seen: Sequence[Change | BulkStatement]) -> None:
 
 
 def count_changes(session: Session, hashes: Iterable[str]) -> None:
-    """Let everybody's indexes of these names read again; one after the other, so that nobody waits in a ring."""
+    """Let everybody's indexes of these names read again; in one order, so that nobody waits in a ring."""
     rows = [{"hook_hash": each, "number": 1} for each in sorted(hashes)]
     if not rows:
         return

@@ -66,7 +66,7 @@ def make_people(database_url: str, clock: Clock | None = None, **settings: Any) 
     class PersonHook(ModelHook):
         name = "person"
         model = Person
-        provides_args = ["name", "address"]
+        provides_args = ("name", "address")
 
     app = Flask(__name__)
     app.config.update(

@@ -120,7 +120,7 @@ def test_21_what_is_configured_reaches_the_dispatcher(people: People, neighbour:
 def test_a_hook_by_hand_works_without_registering(people: People, neighbour: Neighbour) -> None:
     class MyHook(Hook):
         name = "myhook"
-        provides_args = ["name", "address"]
+        provides_args = ("name", "address")
         is_async = False
 
     MyHook().listener(url=neighbour.url("/listening")).save()
@@ -152,7 +152,7 @@ def test_options_are_attributes_or_arguments() -> None:
 
 def test_the_registry(people: People) -> None:
     hooks = people.linkback.hooks
-    with pytest.raises(AlreadyRegistered, match="^Hook with name person is already registered.$"):
+    with pytest.raises(AlreadyRegistered, match=r"^Hook with name person is already registered\.$"):
         hooks.register(people.PersonHook)
     hooks.register(Hook(name="b", verbose_name="something else"))
     assert hooks.as_choices() == [("b", "Something else"), ("person", "Person")]
@@ -162,7 +162,7 @@ def test_the_registry(people: People) -> None:
     with pytest.raises(KeyError):
         hooks.get_hook("c")
     hooks.unregister("b")
-    with pytest.raises(NotRegistered, match="^Hook with name b is not registered"):
+    with pytest.raises(NotRegistered, match=r"^Hook with name b is not registered"):
         hooks.unregister("b")
     hooks.unregister(people.PersonHook)
     people.add(name="Joe")
@@ -170,7 +170,7 @@ def test_the_registry(people: People) -> None:
 
 
 def test_a_model_hook_wants_a_model_and_fields_that_it_has(people: People) -> None:
-    with pytest.raises(NotImplementedError, match="^ModelHook requires a model.$"):
+    with pytest.raises(NotImplementedError, match=r"^ModelHook requires a model\.$"):
         ModelHook(name="x")
     with pytest.raises(ConfigError, match=r"Person has no 'nmae'.*Did you mean name"):
         ModelHook(model=people.Person, name="x", provides_args=["nmae"])
