@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import sys
-import threading
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_linkback.errors import MatchError
-from flask_linkback.webhooks import match, searching
+from flask_linkback.webhooks import searching
 from flask_linkback.webhooks.index import MatchIndex, Scan
-from flask_linkback.webhooks.match import (
-    Any as Anything,
-)
-from flask_linkback.webhooks.match import (
-    Became,
-    Changed,
-    Contains,
-    Endswith,
-    Exists,
-    FromTo,
-    Gt,
-    In,
-    Is,
-    Like,
-    Lte,
-    Missing,
-    Not,
-    Startswith,
-)
 
-from .filters import CHANGES, DATA, FILTERS, TEXTS
+from .filters import CHANGES, DATA, FILTERS
 
 IDS = st.integers(min_value=0, max_value=9)
 STEPS = st.lists(

@@ -1,0 +1,608 @@
+"""Index: which of very many listeners want an event, without asking each of them.
+
+A filter is multiplied out into rows of simple predicates that all have to hold. Each predicate that many
+rows share has a number and is asked once per event: by dicts for `Is`, `In`, `Became` and `FromTo`, by a dict
+for each length for `Startswith` and `Endswith`, by Aho and Corasick's automaton for `Contains`, by RE2's
+sets for `Like`. A row hangs in a tree under its numbers, the rarest first, so that rows that say the same
+hang together, and only branches that hold are walked. Bounds, `Exists`, `Missing` and `Changed` hold for too
+many to be shared: they begin a row only where it has nothing else, sorted or in a dict; otherwise, like
+negations, they are asked when all else holds.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+import typing as t
+from collections.abc import Hashable, Sequence
+from operator import itemgetter
+from typing import Final, Generic, TypeVar
+
+from .match import Filter, Parts, find, find_change, meets, parts, rows, why_not
+from .matchers import (
+    NOT_THERE,
+    Became,
+    Bound,
+    Changed,
+    Contains,
+    Endswith,
+    Exists,
+    FromTo,
+    Gt,
+    Gte,
+    In,
+    Is,
+    Like,
+    Lt,
+    Lte,
+    Matchable,
+    Missing,
+    Startswith,
+    scalar,
+    text_of,
+)
+from .searching import Searcher, find_patterns, find_texts
+
+__all__ = ["MatchIndex", "Scan"]
+
+_Id = TypeVar("_Id", bound=Hashable)
+_Key = TypeVar("_Key", bound=Hashable)
+_Predicate: t.TypeAlias = tuple[str, Matchable]
+_Row: t.TypeAlias = tuple[tuple[int, ...], frozenset[_Predicate]]
+"""The numbers that lead to a row in the tree, and what is to be asked there."""
+
+SCAN_BELOW: Final = 50
+"""Fewer listeners than this are sooner asked one by one."""
+_FEW: Final = 8
+_SMALL: Final = 16
+_ENDS: Final = 0
+_ASKING: Final = -1
+
+_SHARED: Final[dict[type[Matchable], int]] = {
+    Is: 0,
+    In: 0,
+    Became: 0,
+    FromTo: 0,
+    Startswith: 1,
+    Endswith: 1,
+    Contains: 2,
+    Like: 3,
+}
+"""Which predicates are asked once for all rows; of equally rare ones the first leads."""
+_LONE: Final[dict[type[Matchable], int]] = {
+    Gt: 0,
+    Gte: 0,
+    Lt: 0,
+    Lte: 0,
+    Changed: 1,
+    Missing: 2,
+    Exists: 3,
+}
+"""Which begin a row that has nothing better."""
+_OF_CHANGES: Final = (Changed, Became, FromTo)
+
+
+class Scan(Generic[_Id]):
+    """The same answers as the index, by asking each listener: right by being simple."""
+
+    def __init__(self) -> None:
+        self._parts: dict[_Id, Parts] = {}
+
+    def add(self, listener_id: _Id, wanted: Filter) -> None:
+        """Let a listener have this filter and no other; raises `MatchError` for what is none."""
+        self._parts[listener_id] = parts(wanted)
+
+    def remove(self, listener_id: _Id) -> None:
+        """Forget a listener; one that is not there is forgotten already."""
+        self._parts.pop(listener_id, None)
+
+    def match(self, data: object, changes: object = None) -> set[_Id]:
+        """Return the listeners whose filters hold."""
+        return {each for each, of in self._parts.items() if meets(of, data, changes)}
+
+    def why(self, listener_id: _Id, data: object, changes: object = None) -> str | None:
+        """Return the first predicate that does not hold, None where all do; KeyError for nobody's id."""
+        return why_not(self._parts[listener_id], data, changes)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __contains__(self, listener_id: object) -> bool:
+        return listener_id in self._parts
+
+
+class MatchIndex(Generic[_Id]):
+    """Filters of listeners by id. Any thread may use it at any time: a lock lets them in one by one.
+
+    What is added or removed counts from the next `match` on. Below 50 listeners it asks each of them.
+    """
+
+    def __init__(self, *, scan_below: int = SCAN_BELOW) -> None:
+        self._lock = threading.Lock()
+        self._scan_below = scan_below
+        self._scan: Scan[_Id] = Scan()
+        self._rows: dict[_Id, list[_Row]] = {}
+        self._tree: _Tree[_Id] = _Tree()
+        self._numbers: dict[_Predicate, int] = {}
+        self._predicates: dict[int, _Predicate] = {}
+        self._uses: dict[int, int] = {}
+        self._last = 0
+        self._values: dict[str, _Values] = {}
+        self._changes: dict[str, _Changes] = {}
+
+    def add(self, listener_id: _Id, wanted: Filter) -> None:
+        """Let a listener have this filter and no other; raises `MatchError` for what is none."""
+        # of rows that ask for the same, in whatever order, one
+        ways = set(map(frozenset, rows(parts(wanted))))
+        with self._lock:
+            self._drop(listener_id)
+            self._scan.add(listener_id, wanted)
+            self._rows[listener_id] = [self._placed(row) for row in ways]
+            for path, asked in self._rows[listener_id]:
+                self._tree.add(path, asked, listener_id)
+
+    def remove(self, listener_id: _Id) -> None:
+        """Forget a listener; one that is not there is forgotten already."""
+        with self._lock:
+            self._drop(listener_id)
+
+    def match(self, data: object, changes: object = None) -> set[_Id]:
+        """Return the listeners whose filters hold for the data of an event and for what changed."""
+        with self._lock:
+            if len(self._scan) < self._scan_below:
+                return self._scan.match(data, changes)
+            return self._found(data if isinstance(data, dict) else {}, changes)
+
+    def why(self, listener_id: _Id, data: object, changes: object = None) -> str | None:
+        """Return the first predicate that does not hold, None where all do; KeyError for nobody's id."""
+        with self._lock:
+            return self._scan.why(listener_id, data, changes)
+
+    def __len__(self) -> int:
+        return len(self._scan)
+
+    def __contains__(self, listener_id: object) -> bool:
+        return listener_id in self._scan
+
+    # --- rows -----------------------------------------------------------------------------------------
+
+    def _placed(self, row: frozenset[_Predicate]) -> _Row:
+        leading = [each for each in row if _is_shared(each[1])]
+        if not leading:
+            lone = [each for each in row if type(each[1]) in _LONE]
+            leading = sorted(lone, key=lambda each: _LONE[type(each[1])])[:1]
+        asked = row.difference(leading)
+        numbers = [(self._number(each), each[1]) for each in leading]
+        numbers.sort(key=lambda each: (self._uses[each[0]], _SHARED.get(type(each[1]), 0), each[0]))
+        return tuple(number for number, _ in numbers), asked
+
+    def _number(self, predicate: _Predicate) -> int:
+        """Return the number of a predicate that is asked for one row more."""
+        number = self._numbers.get(predicate)
+        if number is None:
+            number = self._numbers[predicate] = self._last = self._last + 1
+            self._predicates[number] = predicate
+            self._uses[number] = 0
+            path, matcher = predicate
+            self._field(path, matcher).add(matcher, number)
+        self._uses[number] += 1
+        return number
+
+    def _field(self, path: str, matcher: Matchable) -> _Values | _Changes:
+        if isinstance(matcher, _OF_CHANGES):
+            return self._changes.setdefault(path, _Changes(path))
+        return self._values.setdefault(path, _Values(path))
+
+    def _drop(self, listener_id: _Id) -> None:
+        self._scan.remove(listener_id)
+        for path, asked in self._rows.pop(listener_id, ()):
+            self._tree.remove(path, asked, listener_id)
+            for number in path:
+                self._uses[number] -= 1
+                if not self._uses[number]:
+                    self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        predicate = path, matcher = self._predicates.pop(number)
+        del self._numbers[predicate], self._uses[number]
+        fields: dict[str, _Values] | dict[str, _Changes] = (
+            self._changes if isinstance(matcher, _OF_CHANGES) else self._values
+        )
+        fields[path].remove(matcher, number)
+        if fields[path].empty:
+            del fields[path]
+
+    # --- matching -------------------------------------------------------------------------------------
+
+    def _found(self, data: dict[str, t.Any], changes: object) -> set[_Id]:
+        true = {_ENDS, _ASKING}
+        lone: list[int] = []
+        for values in self._values.values():
+            values.into(true, lone, data)
+        if changes:
+            for field in self._changes.values():
+                field.into(true, lone, changes)
+        found: set[_Id] = set()
+        answers: dict[_Predicate, bool] = {}
+        root = self._tree.root
+        branches = [root[number] for number in lone]
+        branches.append(root)
+        while branches:
+            branch = branches.pop()
+            kind = type(branch)
+            if kind is dict:
+                # walks whichever there are fewer of: what holds, or what branches
+                if len(branch) <= _FEW:
+                    branches += [further for number, further in branch.items() if number in true]
+                else:
+                    branches += [branch[number] for number in branch.keys() & true]
+            elif kind is _Asking:
+                for asked, ids in branch.ids.items():
+                    if all(self._answer(each, answers, data, changes) for each in asked):
+                        found |= ids
+            else:
+                found.update(branch)
+        return found
+
+    @staticmethod
+    def _answer(
+        predicate: _Predicate, answers: dict[_Predicate, bool], data: dict[str, t.Any], changes: object
+    ) -> bool:
+        """Ask a predicate, once per event."""
+        answer = answers.get(predicate)
+        if answer is None:
+            path, matcher = predicate
+            answer = answers[predicate] = matcher.meets(find(data, path), find_change(changes, path))
+        return answer
+
+
+def _is_shared(matcher: Matchable) -> bool:
+    """Can it be asked once for all rows? Lists and objects, and the text that is in every text, cannot."""
+    if type(matcher) not in _SHARED:
+        return False
+    if isinstance(matcher, (In, FromTo)):
+        return bool(matcher.value) and all(scalar(each) for each in matcher.value)
+    return scalar(matcher.value) is not None and not (isinstance(matcher, Contains) and not matcher.value)
+
+
+# --- the tree ----------------------------------------------------------------------------------------
+
+
+class _Asking(Generic[_Id]):
+    """Listeners by what else is to be asked before a row holds."""
+
+    __slots__ = ("ids",)
+
+    def __init__(self) -> None:
+        self.ids: dict[frozenset[_Predicate], set[_Id]] = {}
+
+
+class _Tree(Generic[_Id]):
+    """Listeners by the numbers that lead to them.
+
+    A branch is a dict of further branches by number, or, where rows only end, the listeners themselves: most
+    rows are short and many, so that little may be kept of each. Numbers that always hold lead to the
+    listeners of rows that end where others go on, and to what is to be asked there.
+    """
+
+    def __init__(self) -> None:
+        self.root: dict[int, t.Any] = {}
+
+    def add(self, numbers: Sequence[int], asked: frozenset[_Predicate], listener_id: _Id) -> None:
+        """Hang a row in."""
+        *before, last = (*numbers, _ASKING) if asked else (numbers or (_ENDS,))
+        node = self.root
+        for number in before:
+            node = self._opened(node, number)
+        if asked:
+            node.setdefault(_ASKING, _Asking()).ids.setdefault(asked, set()).add(listener_id)
+            return
+        branch = node.get(last)
+        if type(branch) is dict:
+            node, last = branch, _ENDS
+            branch = node.get(last)
+        if branch is None:
+            node[last] = [listener_id]
+        elif type(branch) is set:
+            branch.add(listener_id)
+        elif len(branch) < _SMALL:
+            branch.append(listener_id)
+        else:
+            node[last] = {*branch, listener_id}
+
+    @staticmethod
+    def _opened(node: dict[int, t.Any], number: int) -> dict[int, t.Any]:
+        """Return the branch of a number as one that others go on from."""
+        branch = node.get(number)
+        if type(branch) is dict:
+            return branch
+        opened: dict[int, t.Any] = {} if branch is None else {_ENDS: branch}
+        node[number] = opened
+        return opened
+
+    def remove(self, numbers: Sequence[int], asked: frozenset[_Predicate], listener_id: _Id) -> None:
+        """Take a row out, and the branches that then lead nowhere."""
+        way: list[tuple[dict[int, t.Any], int]] = []
+        branch: t.Any = self.root
+        for number in numbers:
+            way.append((branch, number))
+            branch = branch[number]
+        if type(branch) is dict:
+            number = _ASKING if asked else _ENDS
+            way.append((branch, number))
+            branch = branch[number]
+        if asked:
+            branch.ids[asked].remove(listener_id)
+            if not branch.ids[asked]:
+                del branch.ids[asked]
+            branch = branch.ids
+        else:
+            branch.remove(listener_id)
+        for node, number in reversed(way):
+            if branch:
+                return
+            del node[number]
+            branch = node
+
+
+# --- what is asked once ------------------------------------------------------------------------------
+
+
+class _Several(Generic[_Key]):
+    """Numbers by a key."""
+
+    __slots__ = ("numbers",)
+
+    def __init__(self) -> None:
+        self.numbers: dict[_Key, tuple[int, ...]] = {}
+
+    def add(self, key: _Key, number: int) -> None:
+        self.numbers[key] = (*self.numbers.get(key, ()), number)
+
+    def remove(self, key: _Key, number: int) -> None:
+        left = tuple(each for each in self.numbers[key] if each != number)
+        if left:
+            self.numbers[key] = left
+        else:
+            del self.numbers[key]
+
+
+class _Lengths:
+    """Numbers by beginnings or ends of texts, the short ones first."""
+
+    __slots__ = ("tables",)
+
+    def __init__(self) -> None:
+        self.tables: list[tuple[int, dict[str, int]]] = []
+
+    def _place(self, length: int) -> int:
+        return bisect.bisect_left(self.tables, length, key=itemgetter(0))
+
+    def add(self, text: str, number: int) -> None:
+        place = self._place(len(text))
+        if place == len(self.tables) or self.tables[place][0] != len(text):
+            self.tables.insert(place, (len(text), {}))
+        self.tables[place][1][text] = number
+
+    def remove(self, text: str) -> None:
+        place = self._place(len(text))
+        del self.tables[place][1][text]
+        if not self.tables[place][1]:
+            del self.tables[place]
+
+
+class _Bounds:
+    """Numbers by bounds of one kind, sorted."""
+
+    __slots__ = ("bounds", "numbers")
+
+    def __init__(self) -> None:
+        self.bounds: list[t.Any] = []
+        self.numbers: list[int] = []
+
+    def add(self, bound: t.Any, number: int) -> None:
+        place = bisect.bisect_left(self.bounds, bound)
+        self.bounds.insert(place, bound)
+        self.numbers.insert(place, number)
+
+    def remove(self, bound: t.Any) -> None:
+        place = bisect.bisect_left(self.bounds, bound)
+        del self.bounds[place], self.numbers[place]
+
+    def met(self, matcher: type[Bound], value: t.Any) -> list[int]:
+        """Return the numbers of the bounds that a value is on the right side of."""
+        if matcher is Gt:
+            return self.numbers[: bisect.bisect_left(self.bounds, value)]
+        if matcher is Gte:
+            return self.numbers[: bisect.bisect_right(self.bounds, value)]
+        if matcher is Lt:
+            return self.numbers[bisect.bisect_right(self.bounds, value) :]
+        return self.numbers[bisect.bisect_left(self.bounds, value) :]
+
+
+class _Values:
+    """What is asked of the value at one path."""
+
+    __slots__ = (
+        "beginnings",
+        "bounds",
+        "ends",
+        "exists",
+        "missing",
+        "path",
+        "patterns",
+        "plain",
+        "scalars",
+        "texts",
+        "within",
+    )
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.plain = "." not in path
+        self.texts: _Several[str] = _Several()
+        self.scalars: _Several[tuple[str, t.Any]] = _Several()
+        self.beginnings = _Lengths()
+        self.ends = _Lengths()
+        self.within = Searcher(find_texts)
+        self.patterns = Searcher(find_patterns)
+        self.bounds: dict[tuple[type[Bound], str], _Bounds] = {}
+        self.exists: int | None = None
+        self.missing: int | None = None
+
+    @property
+    def empty(self) -> bool:
+        return (
+            not (self.texts.numbers or self.scalars.numbers or self.beginnings.tables or self.ends.tables)
+            and not (self.within or self.patterns or self.bounds)
+            and self.exists is None
+            and self.missing is None
+        )
+
+    def add(self, matcher: Matchable, number: int) -> None:
+        if isinstance(matcher, (Is, In)):
+            for kind, value in _keys(matcher):
+                if kind == "text":
+                    self.texts.add(value, number)
+                else:
+                    self.scalars.add((kind, value), number)
+        elif isinstance(matcher, Startswith):
+            self.beginnings.add(matcher.value, number)
+        elif isinstance(matcher, Endswith):
+            self.ends.add(matcher.value, number)
+        elif isinstance(matcher, Contains):
+            self.within.add(matcher, number)
+        elif isinstance(matcher, Like):
+            self.patterns.add(matcher, number)
+        elif isinstance(matcher, Bound):
+            self.bounds.setdefault(_side(matcher), _Bounds()).add(matcher.value, number)
+        elif isinstance(matcher, Exists):
+            self.exists = number
+        else:
+            self.missing = number
+
+    def remove(self, matcher: Matchable, number: int) -> None:
+        if isinstance(matcher, (Is, In)):
+            for kind, value in _keys(matcher):
+                if kind == "text":
+                    self.texts.remove(value, number)
+                else:
+                    self.scalars.remove((kind, value), number)
+        elif isinstance(matcher, Startswith):
+            self.beginnings.remove(matcher.value)
+        elif isinstance(matcher, Endswith):
+            self.ends.remove(matcher.value)
+        elif isinstance(matcher, Contains):
+            self.within.remove(matcher)
+        elif isinstance(matcher, Like):
+            self.patterns.remove(matcher)
+        elif isinstance(matcher, Bound):
+            side = _side(matcher)
+            self.bounds[side].remove(matcher.value)
+            if not self.bounds[side].numbers:
+                del self.bounds[side]
+        elif isinstance(matcher, Exists):
+            self.exists = None
+        else:
+            self.missing = None
+
+    def into(self, true: set[int], lone: list[int], data: dict[str, t.Any]) -> None:
+        """Add the numbers of what holds for an event: shared ones, and those that begin a row alone."""
+        value = data.get(self.path, NOT_THERE) if self.plain else find(data, self.path)
+        if value is NOT_THERE:
+            if self.missing is not None:
+                lone.append(self.missing)
+            return
+        if self.exists is not None:
+            lone.append(self.exists)
+        text = value if type(value) is str else text_of(value)
+        if text is not None:
+            self._text_into(true, text)
+        elif self.scalars.numbers:
+            key = scalar(value)
+            if key is not None:
+                true.update(self.scalars.numbers.get(key, ()))
+        if self.bounds:
+            key = scalar(value)
+            if key is not None:
+                for (matcher, kind), bounds in self.bounds.items():
+                    if kind == key[0]:
+                        lone += bounds.met(matcher, key[1])
+
+    def _text_into(self, true: set[int], text: str) -> None:
+        numbers = self.texts.numbers.get(text)
+        if numbers is not None:
+            true.update(numbers)
+        size = len(text)
+        for length, table in self.beginnings.tables:
+            if length > size:
+                break
+            number = table.get(text[:length])
+            if number is not None:
+                true.add(number)
+        for length, table in self.ends.tables:
+            if length > size:
+                break
+            number = table.get(text[size - length :])
+            if number is not None:
+                true.add(number)
+        if self.within:
+            self.within.into(true, text)
+        if self.patterns:
+            self.patterns.into(true, text)
+
+
+def _keys(matcher: Is | In) -> set[tuple[str, t.Any]]:
+    values = matcher.value if isinstance(matcher, In) else [matcher.value]
+    return {key for key in map(scalar, values) if key is not None}
+
+
+def _side(matcher: Bound) -> tuple[type[Bound], str]:
+    return type(matcher), "text" if isinstance(matcher.value, str) else "number"
+
+
+class _Changes:
+    """What is asked of how the value at one path changed."""
+
+    __slots__ = ("became", "changed", "from_to", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.changed: int | None = None
+        self.became: dict[t.Any, int] = {}
+        self.from_to: dict[t.Any, int] = {}
+
+    @property
+    def empty(self) -> bool:
+        return self.changed is None and not self.became and not self.from_to
+
+    def add(self, matcher: Matchable, number: int) -> None:
+        if isinstance(matcher, Became):
+            self.became[scalar(matcher.value)] = number
+        elif isinstance(matcher, FromTo):
+            self.from_to[_step(matcher.value)] = number
+        else:
+            self.changed = number
+
+    def remove(self, matcher: Matchable, number: int) -> None:
+        if isinstance(matcher, Became):
+            del self.became[scalar(matcher.value)]
+        elif isinstance(matcher, FromTo):
+            del self.from_to[_step(matcher.value)]
+        else:
+            self.changed = None
+
+    def into(self, true: set[int], lone: list[int], changes: object) -> None:
+        """Add the numbers of what holds for an event, as for values."""
+        change = find_change(changes, self.path)
+        if change is None:
+            return
+        if self.changed is not None:
+            lone.append(self.changed)
+        for number in (self.became.get(scalar(change[1])), self.from_to.get(_step(change))):
+            if number is not None:
+                true.add(number)
+
+
+def _step(change: t.Any) -> tuple[t.Any, t.Any]:
+    return scalar(change[0]), scalar(change[1])
