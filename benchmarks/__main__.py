@@ -29,6 +29,7 @@ NAMES = (
     "html_scan",
     "discovery",
     "matching",
+    "hooked_commit",
     "feeds",
 )
 

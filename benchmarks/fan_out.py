@@ -1,8 +1,8 @@
 """Fan-out: 10 000 jobs are written, in the tables as they are shipped, beside the ORM's ``add_all``.
 
 By topic: INSERT .. SELECT over the subscribers of a topic, with key and payload, as our hub does it; the
-``add_all`` beside it knows the topic alone, too, and writes the same. Over matched ids: INSERT .. SELECT
-over listeners whose ids came from somewhere else, as JSON on SQLite and as an array on PostgreSQL.
+``add_all`` beside it knows the topic alone, too, and writes the same. Over matched ids: an event is owed to the
+active ones of the listeners that an index found.
 ``jobs.add`` gets ready-made values. Every way ends with its commit.
 """
 
@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from flask_linkback.models import (
+    Event,
     Job,
     JobState,
     Listener,
@@ -30,6 +30,7 @@ from flask_linkback.models import (
     digest,
 )
 from flask_linkback.outbox import jobs
+from flask_linkback.webhooks.dispatch import owe_deliveries
 
 from .receiver import HOSTS
 from .runner import Benchmark, NotHere, Ratio, Scale, Ways
@@ -37,7 +38,6 @@ from .sites import DATABASES, Place, own_site
 
 __all__ = ["BENCHMARKS"]
 
-_job = Job.__table__
 KIND = "benchmark_fan_out"
 EVENT = 7
 
@@ -102,44 +102,10 @@ def by_topic(session: Session, now: datetime, ids: list[int]) -> None:
 
 
 def over_matched_ids(session: Session, now: datetime, ids: list[int]) -> None:
-    if session.get_bind().dialect.name == "postgresql":
-        array = sa.bindparam("ids", ids, type_=ARRAY(sa.BigInteger))
-        matched: Any = sa.func.unnest(array).table_valued("value").render_derived()
-    else:
-        matched = sa.func.json_each(sa.bindparam("ids", ids, type_=sa.JSON)).table_valued("value")
-    chosen = sa.select(*_values(now, Listener.host, Listener.id)).join_from(
-        matched, Listener, Listener.id == matched.c.value
-    )
-    session.execute(sa.insert(_job).from_select(_COLUMNS, chosen, include_defaults=False))
-
-
-_COLUMNS = (
-    "kind",
-    "state",
-    "due_at",
-    "host",
-    "listener_id",
-    "event_id",
-    "attempts",
-    "reason",
-    "created_at",
-)
-
-
-def _values(now: datetime, host: Any, listener_id: Any) -> tuple[Any, ...]:
-    at = sa.literal(now, _job.c.due_at.type)
-    pending = sa.literal(JobState.pending, _job.c.state.type)
-    return (
-        sa.literal(KIND),
-        pending,
-        at,
-        host,
-        listener_id,
-        sa.literal(EVENT),
-        sa.literal(0),
-        sa.literal(""),
-        at,
-    )
+    """As an event is owed to the listeners that want it."""
+    event = Event(id=EVENT, order_hash=None)
+    if owe_deliveries(session, event, ids) != len(ids):
+        raise SystemExit("Not all listeners are owed the event.")
 
 
 def by_add(session: Session, now: datetime, ids: list[int]) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ..errors import ConfigError
-from ..models import Attempt, Job, JobState
+from ..models import Attempt, Event, Job, JobState
 from ..site import Site, current_site
 from .retry import next_due
 
@@ -35,6 +35,7 @@ __all__ = [
     "Verdict",
     "add",
     "add_dead",
+    "add_for_event",
     "add_for_each",
     "add_once",
     "again",
@@ -64,6 +65,7 @@ LEASE_SECONDS: Final = 30.0
 """How long a claim holds without being renewed."""
 
 _job: Final = Job.__table__
+_event: Final = Event.__table__
 _SOON: Final = timedelta(seconds=10)
 """Workers look by themselves more often than this: nobody need be woken for what is due later."""
 _BOTH_STATES: Final = sa.text("state IN ('pending', 'running')")
@@ -185,6 +187,55 @@ def add_for_each(
     if count:
         _added(session)
     return count
+
+
+def add_for_event(session: Session, kind: str, event: Mapping[str, Any]) -> int:
+    """Write an event and a due job about it, and return the event's id: with as few statements as can be.
+
+    For it happens in commits that people wait for. ``event`` has all columns but the id; data and changes
+    as text.
+    """
+    now = current_site().now()
+    connection = session.connection(bind_arguments={"clause": _ADD_EVENT})
+    values = {**event, "kind": kind, "now": now}
+    session.info[ADDED] = True
+    if connection.dialect.name == "postgresql":
+        return cast("int", connection.execute(_ADD_EVENT_AND_JOB, values).scalar_one())
+    event_id: int = connection.execute(_ADD_EVENT, values).lastrowid
+    connection.execute(_ADD_EVENT_JOB, {**values, "event_id": event_id})
+    return event_id
+
+
+_EVENT_COLUMNS: Final = tuple(column.name for column in _event.columns if column.name != "id")
+
+
+def _insert_event(json: str) -> str:
+    values = [json.format(name) if name in ("data", "changes") else f":{name}" for name in _EVENT_COLUMNS]
+    return f"INSERT INTO {_event.name} ({', '.join(_EVENT_COLUMNS)}) VALUES ({', '.join(values)})"
+
+
+_INSERT_EVENT_JOB: Final = (
+    f"INSERT INTO {_job.name} (kind, state, due_at, host, event_id, attempts, reason, created_at)"
+)
+
+
+def _typed(statement: str) -> sa.TextClause:
+    """Return a statement whose values are written as its columns want them; what is text already, as it is."""
+    types: dict[str, Any] = {name: _event.c[name].type for name in _EVENT_COLUMNS}
+    types |= {"data": sa.Text(), "changes": sa.Text(), "now": _job.c.due_at.type}
+    named = [sa.bindparam(name, type_=kind) for name, kind in types.items() if f":{name}" in statement]
+    return sa.text(statement).bindparams(*named)
+
+
+_ADD_EVENT: Final = _typed(_insert_event(":{}"))
+_ADD_EVENT_JOB: Final = _typed(
+    f"{_INSERT_EVENT_JOB} VALUES (:kind, 'pending', :now, '', :event_id, 0, '', :now)"
+)
+_ADD_EVENT_AND_JOB: Final = _typed(
+    f"WITH new_event AS ({_insert_event('CAST(:{} AS json)')} RETURNING id), new_job AS ({_INSERT_EVENT_JOB} "
+    "SELECT :kind, 'pending', least(:now, now()), '', id, 0, '', :now FROM new_event) "
+    f"SELECT id, pg_notify('{CHANNEL}', '') FROM new_event"
+)
 
 
 def add_dead(session: Session, job: NewJob, reason: str) -> None:

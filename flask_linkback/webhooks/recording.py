@@ -10,10 +10,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from ..models import Event, digest
+from ..models import digest
 from ..outbox import jobs
 from ..site import Site
 
@@ -30,7 +29,6 @@ WARN_BYTES: Final = 20 * 1024
 MAX_TYPE_CHARACTERS: Final = 255
 depth: ContextVar[int] = ContextVar("flask_linkback.depth", default=0)
 """How many webhooks, one causing the other, led to what is done just now."""
-_event: Final = Event.__table__
 logger = logging.getLogger("flask_linkback.webhooks")
 
 
@@ -54,7 +52,9 @@ def record(site: Site, session: Session, new: NewEvent) -> int | None:
 
     None for what is too big to be told of: its job is dead from the start, where people see it.
     """
-    size = len(json.dumps([new.data, new.changes], separators=(",", ":")))
+    data = _dump(new.data)
+    changes = None if new.changes is None else _dump(new.changes)
+    size = len(data) + len(changes or "")
     if size > MAX_BYTES:
         reason = f"The event {new.type} is {size} bytes as JSON; {MAX_BYTES} are the most."
         logger.error(reason, extra={"hook": new.hook})
@@ -74,14 +74,13 @@ def record(site: Site, session: Session, new: NewEvent) -> int | None:
         "hook": new.hook,
         "object_key": new.object_key,
         "order_hash": None if new.order_key is None else digest(new.hook, new.order_key)[:32],
-        "data": dict(new.data),
-        "changes": None if new.changes is None else dict(new.changes),
+        "data": data,
+        "changes": changes,
         "depth": depth.get(),
         "created_at": site.now(),
+        "dispatched_at": None,
     }
-    event_id: int = session.execute(_INSERT, row).scalar_one()
-    jobs.add(session, [jobs.NewJob(kind=DISPATCH, event_id=event_id)])
-    return event_id
+    return jobs.add_for_event(session, DISPATCH, row)
 
 
-_INSERT: Final = sa.insert(_event).returning(_event.c.id)
+_dump: Final = json.JSONEncoder(separators=(",", ":")).encode
