@@ -1,8 +1,8 @@
 """Fan-out: 10 000 jobs are written, in the tables as they are shipped, beside the ORM's ``add_all``.
 
 By topic: INSERT .. SELECT over the subscribers of a topic, with key and payload, as our hub does it; the
-``add_all`` beside it knows the topic alone, too, and writes the same. Over matched ids: an event is owed to the
-active ones of the listeners that an index found.
+``add_all`` beside it knows the topic alone, too, and writes the same. Over matched ids: an event is owed
+to the active ones of the listeners that an index found.
 ``jobs.add`` gets ready-made values. Every way ends with its commit.
 """
 
