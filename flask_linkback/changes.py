@@ -170,7 +170,9 @@ def _keep_old_values(watch: Watch, name: str) -> None:
         raise ConfigError(
             f"{watch.name}: {watch.model.__name__} has no column {name!r}.{did_you_mean(name, known)}"
         )
-    event.listen(attribute, "set", _nothing, active_history=True, propagate=True)
+    implementation = getattr(attribute, "impl", None)  # there is none before the mapper is configured
+    if implementation is None or not implementation.active_history:
+        event.listen(attribute, "set", _nothing, active_history=True, propagate=True)
 
 
 def _nothing(target: Any, value: Any, old: Any, initiator: Any) -> None:

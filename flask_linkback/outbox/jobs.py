@@ -221,7 +221,7 @@ _INSERT_EVENT_JOB: Final = (
 
 
 def _typed(statement: str) -> sa.TextClause:
-    """Return a statement whose values are written as its columns want them; what is text already, as it is."""
+    """Return a statement whose values are written as its columns want them; JSON is text already."""
     types: dict[str, Any] = {name: _event.c[name].type for name in _EVENT_COLUMNS}
     types |= {"data": sa.Text(), "changes": sa.Text(), "now": _job.c.due_at.type}
     named = [sa.bindparam(name, type_=kind) for name, kind in types.items() if f":{name}" in statement]
