@@ -23,6 +23,7 @@ from .blueprints import (
     websub,
 )
 from .blueprints import hub as hub_door
+from .blueprints import webhooks as webhooks_door
 from .changes import Watches
 from .cli import linkback_cli
 from .config import Settings
@@ -47,10 +48,12 @@ from .models import Event, Listener, Mention, Subscriber, Subscription, Subscrip
 from .outbox import burying, health, jobs, worker
 from .outbox.worker import Runner
 from .protocols.entries import ParsedFeed, parse
+from .protocols.webhook_schemes import Scheme
 from .protocols.websub import Offer
 from .site import EXTENSION, Site, current_site
 from .webhooks import delivering as deliveries
 from .webhooks import dispatch, trying
+from .webhooks import receiving as webhooks
 from .webhooks.listeners import WATCH
 from .webhooks.recording import DELIVER, DISPATCH
 from .webhooks.registry import HookRegistry
@@ -100,6 +103,7 @@ _HANDLERS: Final[Mapping[str, Callable[..., jobs.Outcome]]] = {
     hub.DELIVER: distributing.deliver,
     DISPATCH: dispatch.dispatch,
     DELIVER: deliveries.deliver,
+    webhooks.HANDLE: webhooks.handle,
     jobs.BURY: burying.bury,
 }
 _BURIALS: Final[Mapping[str, Callable[..., Any]]] = {
@@ -118,6 +122,7 @@ _CHORES: Final[Sequence[Callable[[Site], Any]]] = (
     contents.sweep,
     subscribers.sweep,
     distributing.sweep,
+    webhooks.sweep,
 )
 
 
@@ -280,7 +285,29 @@ class WebSub:
 
 
 class Webhooks:
-    """``linkback.webhooks``: events, the listeners that want them, and what others send us."""
+    """``linkback.webhooks``: events, the listeners that want them, and what others tell us."""
+
+    def __init__(self, linkback: Linkback) -> None:
+        self._linkback = linkback
+
+    def receiver(
+        self, name: str, *, secret: webhooks.Secrets | None = None, scheme: str | Scheme | None = None
+    ) -> Callable[[F], F]:
+        """Decorate a function that takes one `ReceivedEvent`: webhooks that come under this name call it.
+
+        They are posted to ``/linkback/receive/<name>``, verified there by ``secret`` and written down; the
+        worker calls the function, once for each id, and again by the retry schedule where it raises.
+        ``scheme`` is how they are signed, "standard", "github", "stripe", "slack", or a function that takes a
+        `Message` and returns `Verified` or raises `BadSignature`; default: ``name`` where that is one of
+        these, else "standard". ``secret`` is one, a list of those that count while it is changed, or a
+        function that returns either and is called in each request. Raises `ConfigError` and `BadSecret`.
+        """
+
+        def decorate(function: F) -> F:
+            self._linkback._receivers.add(name, function, secret=secret, scheme=scheme)
+            return function
+
+        return decorate
 
     def why(self, event: Event, listener: Listener) -> str | None:
         """Say what keeps an event from a listener, the first thing that does; None if it gets it."""
@@ -302,9 +329,10 @@ class Linkback:
 
     Several applications may share one object; what is registered on it counts for all of them,
     whenever it is registered. The tables join ``db.metadata`` as soon as ``db`` is known.
-    ``blueprints`` names those that are registered by `init_app` (default: WebSub's callbacks, and all that
-    PROTOCOLS, DIRECTORY_SERVER and HUB_ENABLED switch on); with ``()`` the application mounts
-    ``linkback.blueprints["pingback"]`` itself. ``callback_view`` is a subclass of `CallbackView`.
+    ``blueprints`` names those that are registered by `init_app` (default: WebSub's callbacks, the addresses
+    of webhooks, and all that PROTOCOLS, DIRECTORY_SERVER and HUB_ENABLED switch on); with ``()`` the
+    application mounts ``linkback.blueprints["pingback"]`` itself. ``callback_view`` is a subclass of
+    `CallbackView`.
     """
 
     def __init__(
@@ -324,10 +352,11 @@ class Linkback:
             "directory": directory.make_blueprint(),
             "websub": websub.make_blueprint(callback_view),
             "hub": hub_door.make_blueprint(),
+            "webhooks": webhooks_door.make_blueprint(),
         }
         directory.add_methods(self.xmlrpc)
         self.websub = WebSub(self)
-        self.webhooks = Webhooks()
+        self.webhooks = Webhooks(self)
         self._blueprints_wanted = blueprints
         self._targets = Targets()
         self._watches = Watches()
@@ -336,6 +365,7 @@ class Linkback:
         self._spam = SpamChecks()
         self._credentials = Credentials()
         self._policies = hub.Policies()
+        self._receivers = webhooks.Receivers()
         if db is not None:
             models.attach(db.metadata)
         if app is not None:
@@ -357,7 +387,7 @@ class Linkback:
         site = Site(app, db, settings)
         # a runner from the start: it has to know of every fork
         registries = (self._targets, self._watches, self._spam, self._credentials, self._policies)
-        for registry in (Runner(), *registries, self.hooks):
+        for registry in (Runner(), *registries, self.hooks, self._receivers):
             site.put(registry)
         site.handlers.update(_HANDLERS)
         site.burials.update(_BURIALS)
@@ -579,7 +609,7 @@ def _switched_on(settings: Settings) -> Sequence[str]:
     names = list(settings.linkbacks.protocols)
     if settings.linkbacks.directory_server:
         names += ["pingback", "directory"]  # the first has the endpoint of all XML-RPC methods
-    names.append("websub")
+    names += ["websub", "webhooks"]
     if settings.websub.hub_enabled:
         names.append("hub")
     return list(dict.fromkeys(names))

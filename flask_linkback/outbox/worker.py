@@ -35,7 +35,16 @@ from .jobs import LEASE_SECONDS, Claim, Finished, Outcome, Verdict
 from .wakeup import Bell, in_memory, watcher_for
 from .writers import Writers
 
-__all__ = ["LEASE_SECONDS", "Runner", "Worker", "check_runner", "drain", "listen", "perform"]
+__all__ = [
+    "LEASE_SECONDS",
+    "Runner",
+    "Worker",
+    "check_runner",
+    "drain",
+    "listen",
+    "perform",
+    "warn_of_uncommitted",
+]
 
 logger = logging.getLogger("flask_linkback.outbox")
 
@@ -410,7 +419,7 @@ def perform(site: Site, claim: Claim) -> Outcome:
             if handler is None:
                 return jobs.dead(f"Nobody handles jobs of kind {claim.kind!r}.")
             outcome = handler(site, claim)
-            _warn_of_uncommitted(site, claim)
+            warn_of_uncommitted(site, claim)
             if not isinstance(outcome, Outcome):
                 raise TypeError(f"The handler of {claim.kind!r} returned {outcome!r}, not an Outcome.")
             return outcome
@@ -425,7 +434,8 @@ def _raised(claim: Claim, error: BaseException) -> Outcome:
     return jobs.again(f"{type(error).__name__}: {error}"[:200])
 
 
-def _warn_of_uncommitted(site: Site, claim: Claim) -> None:
+def warn_of_uncommitted(site: Site, claim: Claim) -> None:
+    """Leave a record where a handler or receiver left changes uncommitted; they are dropped."""
     if not site.db.session.registry.has():
         return
     session = site.db.session()

@@ -12,9 +12,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_linkback import Linkback, errors, ping_func, signals
+from flask_linkback.errors import BadSignature
 from flask_linkback.linkbacks.explaining import Step
 from flask_linkback.models import Link, LinkState, Mention, MentionState, MentionStatus, Subscriber
+from flask_linkback.protocols.webhook_schemes import Message, Verified
 from flask_linkback.site import Route, Site, current_site
+from flask_linkback.webhooks.receiving import ReceivedEvent
 
 
 class Base(DeclarativeBase):
@@ -164,6 +167,26 @@ def look_after_the_hub(subscriber: Subscriber) -> None:
     assert_type(linkback.websub.deny(subscriber, "no more"), bool)
     assert_type(linkback.websub.redeliver(subscriber), bool)
     db.session.commit()
+
+
+# --- webhooks ---------------------------------------------------------------------------------------------
+
+
+@linkback.webhooks.receiver("github", secret=lambda: ["old", "new"])
+def on_github(event: ReceivedEvent) -> None:
+    assert_type(event.headers["x-github-event"], str)
+    assert_type(event.body, bytes)
+
+
+def by_token(message: Message) -> Verified:
+    if message.headers.get("x-token") not in message.secrets:
+        raise BadSignature
+    return Verified(id=message.headers["x-id"])
+
+
+@linkback.webhooks.receiver("shop", scheme=by_token)
+async def on_shop(event: ReceivedEvent) -> int:
+    return len(event.body)
 
 
 # --- the outbox ---------------------------------------------------------------------------------------
