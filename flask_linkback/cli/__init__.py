@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask.cli import AppGroup
 
-from . import blocks, directories, doctor, erasing, feeds, hubs, linkbacks, outbox, subscriptions
+from . import blocks, directories, doctor, erasing, feeds, hubs, linkbacks, outbox, subscriptions, webhooks
 from . import topics as _  # noqa: F401  its checks join those of the doctor
 
 __all__ = ["linkback_cli"]
@@ -28,6 +28,7 @@ for _command in (
     subscriptions.renew,
     subscriptions.subscriptions,
     hubs.ping_hub,
+    webhooks.listen,
     feeds.feed,
     doctor.doctor,
 ):

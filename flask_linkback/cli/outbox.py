@@ -19,7 +19,7 @@ from ..site import current_site
 from .output import Output, command, counted
 from .tables import address_of, lacking
 
-__all__ = ["init_db", "worker"]
+__all__ = ["init_db", "stopped_by_signals", "worker"]
 
 _NICE: Final = 10
 _M_ARENA_MAX: Final = -8
@@ -69,7 +69,7 @@ def worker(out: Output, once: bool, threads: int | None, nice: int | None) -> No
     os.nice(nice)
     with site.get(Runner).taken() as bell:
         work = Worker(site, runner="once" if once else "external", bell=bell, threads=threads)
-        with _stopped_by_signals(work.stop):
+        with stopped_by_signals(work.stop):
             if not once:
                 out.say(f"Working with {counted(work.threads, 'thread')}; Ctrl-C ends.")
             work.run(once=once)
@@ -89,7 +89,7 @@ def share_memory() -> None:
 
 
 @contextlib.contextmanager
-def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Call ``stop`` at the first SIGTERM or SIGINT; the second ends the process."""
 
     def first(number: int, frame: FrameType | None) -> None:

@@ -33,6 +33,11 @@ class Output:
         if not self._as_json:
             click.secho(_printable(line), **style)
 
+    def record(self, document: Any) -> None:
+        """Print one of the documents for programs of a command that goes on, on a line of its own."""
+        if self._as_json:
+            click.echo(json.dumps(document))
+
     def finish(self, document: Any, *, failed: bool = False) -> None:
         """Print the document for programs and end the command, with status 1 if it failed."""
         if self._as_json:
