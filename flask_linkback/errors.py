@@ -10,7 +10,7 @@
     ├── FeedDoesNotExist         there is no feed for these arguments
     ├── UnserializableContentError  a text that XML cannot hold (also a ValueError)
     ├── BulkRefused              a bulk statement would change watched rows unseen
-    ├── AlreadyRegistered        a hook's name that is taken
+    ├── AlreadyRegistered        the name of a hook or receiver that is taken
     ├── NotRegistered            a hook that is not there
     ├── UnknownTarget            a URL or object that accepts no linkbacks
     ├── MatchError               a filter that cannot be made, kept or searched with (also a ValueError)
@@ -100,7 +100,7 @@ class BulkRefused(LinkbackError):
 
 
 class AlreadyRegistered(LinkbackError):
-    """A hook of this name is registered already."""
+    """A hook, or a receiver of webhooks, of this name is registered already."""
 
 
 class NotRegistered(LinkbackError):

@@ -300,7 +300,8 @@ class Webhooks:
         ``scheme`` is how they are signed, "standard", "github", "stripe", "slack", or a function that takes a
         `Message` and returns `Verified` or raises `BadSignature`; default: ``name`` where that is one of
         these, else "standard". ``secret`` is one, a list of those that count while it is changed, or a
-        function that returns either and is called in each request. Raises `ConfigError` and `BadSecret`.
+        function that returns either and is called in each request. Raises `AlreadyRegistered`, `ConfigError`
+        and `BadSecret`.
         """
 
         def decorate(function: F) -> F:

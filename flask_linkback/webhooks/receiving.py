@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from ..callers import CallRates, caller_key
-from ..errors import BadSignature, ConfigError, LinkbackError, did_you_mean
+from ..errors import AlreadyRegistered, BadSignature, ConfigError, LinkbackError, did_you_mean
 from ..models import Receipt, digest
 from ..outbox import jobs
 from ..outbox.jobs import Claim, Outcome
@@ -117,7 +117,7 @@ class Receivers:
     def add(
         self, name: str, function: Handler, *, secret: Secrets | None, scheme: str | Scheme | None
     ) -> None:
-        """Let a function receive under a name; raises `ConfigError` and `BadSecret`."""
+        """Let a function receive under a name; raises `AlreadyRegistered`, `ConfigError` and `BadSecret`."""
         if not _IS_NAME(name):
             raise ConfigError(
                 f"A receiver's name is part of a URL, such as 'github' (a to z, 0 to 9, - and _): {name!r}."
@@ -127,7 +127,7 @@ class Receivers:
             receiver.secrets()
         with self._lock:
             if name in self._receivers:
-                raise ConfigError(f"There is a receiver {name!r} already. Did you mean another name?")
+                raise AlreadyRegistered(f"Receiver with name {name} is already registered.")
             self._receivers[name] = receiver
 
 

@@ -15,7 +15,7 @@ from flask_sqlalchemy import SQLAlchemy
 from standardwebhooks import Webhook
 
 from flask_linkback import Linkback
-from flask_linkback.errors import BadSecret, BadSignature, ConfigError
+from flask_linkback.errors import AlreadyRegistered, BadSecret, BadSignature, ConfigError
 from flask_linkback.models import JobState
 from flask_linkback.protocols.standardwebhooks import new_key_pair, new_secret
 from flask_linkback.protocols.webhook_schemes import Message, Verified
@@ -357,7 +357,7 @@ def test_a_developers_mistake_is_told_at_once(blog: Blog, name: str, options: An
 
 def test_a_name_has_one_receiver(blog: Blog) -> None:
     told = receive(blog)
-    with pytest.raises(ConfigError, match="already"):
+    with pytest.raises(AlreadyRegistered, match="shop"):
         receive(blog)
     tell(blog, {})
     work(blog)
