@@ -2,7 +2,7 @@
 #   make demo ONCE=1    make test ARGS="-k journeys"    make bench PYTHON=python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench faults clean
+.PHONY: help demo test lint docs bench hostile faults clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,6 +29,9 @@ docs: $(VENV)/.dev  ## The documentation, in docs/_build/html
 
 bench: $(VENV)/.dev  ## The figures that the design promises
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+hostile: $(VENV)/.dev  ## Every example and document of strangers, in full; the tests try a part
+	@LINKBACK_TEST_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(or $(ARGS),tests/hostile tests/protocols tests/feeds tests/test_fetch_hostile.py tests/test_migrations.py)
 
 faults: $(VENV)/.dev  ## Kills, floods and poison in full: the promise, seen
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -24,6 +24,7 @@ from flask_linkback.errors import (
     Unreachable,
 )
 from flask_linkback.fetch import Fetcher, check_url, public_address
+from tests.thorough import examples
 
 from . import neighbours
 from .neighbours import Neighbour, Request, Resolver, Wire, bomb, chunked, raw, server_context
@@ -393,7 +394,7 @@ _HOSTS = st.sampled_from(
 _ODD = st.text(alphabet=st.sampled_from("abc/\\@:%#?[]. \t\r\n\0é。-_0Ⅷ\u2028\ud800"), max_size=12)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.one_of(
         st.text(max_size=40),
@@ -674,7 +675,9 @@ def test_a_reset_is_unreachable(patient: Fetcher, begun: bytes, scheme: str) -> 
         patient.get(neighbour.url())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_no_bytes_make_another_error_than_ours(patient: Fetcher, data: st.DataObject) -> None:
     piece = st.one_of(

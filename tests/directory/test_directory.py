@@ -25,6 +25,7 @@ from tests.moderation.test_erasing import everything
 from tests.moderation.tools import block
 from tests.neighbours import Neighbour
 from tests.pingback.tools import CALLER, NOON, Clock, add, call, fault_of, heard, request, rows, work
+from tests.thorough import examples
 
 PING, EXTENDED = "weblogUpdates.ping", "weblogUpdates.extendedPing"
 FORM, LIST, SHORT = "/linkback/pingSiteForm", "/linkback/changes.xml", "/linkback/shortChanges.xml"
@@ -632,7 +633,7 @@ odd_urls = st.builds(
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     database=None,
@@ -662,7 +663,7 @@ def fuzzed(blogs: Callable[..., Blog], database_url: str) -> Blog:
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     database=None,

@@ -21,6 +21,7 @@ from flask_linkback.feeds import Author, Category, Enclosure, Media
 from flask_linkback.feeds.generators import Atom1Feed, JSONFeed
 from tests.feeds.reading import AS, Page, Plain, atom, respond, values
 from tests.feeds.test_podcasts import Show
+from tests.thorough import examples
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SCHEMA = json.loads((Path(__file__).parent / "jsonfeed_schema.json").read_text())
@@ -406,7 +407,7 @@ def told(name: str) -> Callable[[Any, Any], Any]:
     items=st.lists(items, max_size=4),
     picture=st.none() | paths,
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_feed_is_valid(title: Any, description: Any, authors: Any, items: Any, picture: Any) -> None:
     made = {"title": title, "description": description, "authors": authors, "icon": picture, "link": "/"}
     hooks = {

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from flask_linkback import Feed, generators
 from flask_linkback.feeds import Author, Enclosure
+from tests.thorough import examples
 
 from .peer import serve_ours
 from .strategies import SETTINGS as MANY
 
-SETTINGS = settings(MANY, max_examples=80)
+SETTINGS = settings(MANY, max_examples=examples(80))
 
 # atoma's own, on Python 3.12 and newer
 pytestmark = pytest.mark.filterwarnings("ignore:Testing an element's truth value:DeprecationWarning:atoma")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from flask_linkback.protocols import trackback, xmlrpc
+from tests.thorough import FULL
 
 CALL: Final = xmlrpc.dump_call("pingback.ping", ["https://a.example/1", "https://blog.example/post/one"])
 ANSWER: Final = xmlrpc.dump_response("thanks")
@@ -221,14 +222,17 @@ _VALUES: Final[Mapping[str, Callable[[int], bytes]]] = {
 """Made for a size: what stands in a header or is a URL."""
 
 
+_MANY: Final = 100_000 if FULL else 20_000
+
+
 def large() -> Iterator[tuple[str, bytes]]:
     """Yield names and bytes of pages as large as the door lets in, a text beyond it, and long values."""
     for shell in ("page", "feed"):
-        for name, document in _in_shell(shell, 100_000):
+        for name, document in _in_shell(shell, _MANY):
             yield name, document[: 1 << 20]
     yield "page: 11 MB of text", _SHELLS["page"][0] + b"x" * (11 << 20)
     for name, make in _VALUES.items():
-        yield name, make(100_000)
+        yield name, make(_MANY)
 
 
 def small(size: int) -> Iterator[tuple[str, bytes]]:

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from tests.apps import Blog
 from tests.pingback.tools import add
+from tests.thorough import examples
 
 NO_LIMITS: Final = dict.fromkeys(("caller", "target", "source_host", "source_host_parallel", "fetches"))
 
 fuzz = settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     database=None,

@@ -34,6 +34,7 @@ from flask_linkback.protocols.html import CITING, LinkScan, outgoing_links, text
 from flask_linkback.publishing import split_urls
 from tests.hostile.corpus import GOOD, TOKENS, large, small
 from tests.hostile.entries import Peak
+from tests.thorough import examples, some
 
 SECONDS: Final = 1.0
 """Of this thread's own time: what others do on the machine is not the parser's fault."""
@@ -190,7 +191,7 @@ def _parse(parser: Parser, errors: tuple[type[Exception], ...], document: bytes)
     assert peak.growth() <= GROWTH
 
 
-_DOCUMENTS: Final = [*large(), *small(2_000)]
+_DOCUMENTS: Final = [*large(), *some([*small(2_000)], each=2)]
 _SMALL: Final = [document for _, document in small(60)]
 
 
@@ -231,7 +232,7 @@ def _mutants(draw: st.DrawFn) -> bytes:
 
 @pytest.mark.parametrize("name", PARSERS)
 @settings(
-    max_examples=840,  # for each parser: more than 10 000 in all
+    max_examples=examples(840),  # for each parser: more than 10 000 in all
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],

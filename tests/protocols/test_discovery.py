@@ -13,6 +13,7 @@ from lxml import etree
 
 from flask_linkback.protocols import html, pingback, trackback
 from flask_linkback.protocols.discovery import PROTOCOLS, Discovery, Finding, Offer, Protocol, discover
+from tests.thorough import examples
 
 URL = "https://b.example/entry"
 ELEMENT = b'<link rel="pingback" href="https://b.example/element">'
@@ -76,7 +77,7 @@ def test_nothing_at_all() -> None:
     assert all(one.reason for one in offer.findings)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.text(), max_size=2), st.lists(st.text(), max_size=2), st.binary())
 def test_agrees_with_find_server(x_pingback: list[str], link: list[str], body: bytes) -> None:
     for page in (body, body + ELEMENT):
@@ -498,7 +499,7 @@ PIECES = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=40), st.sampled_from([1, 7, 50]))
 def test_webmention_agrees_with_a_tree(pieces: list[str], bite: int) -> None:
     body = "".join(piece.replace("N", str(number)) for number, piece in enumerate(pieces)).encode()
@@ -511,7 +512,7 @@ def test_webmention_agrees_with_a_tree(pieces: list[str], bite: int) -> None:
     assert offer.endpoint("webmention") == early.endpoint("webmention") == Reference(body).endpoint
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.text(), max_size=2),
     st.binary(max_size=100),

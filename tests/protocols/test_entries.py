@@ -11,6 +11,7 @@ from lxml import etree
 
 from flask_linkback.protocols import entries
 from flask_linkback.protocols.entries import Entry, NotAFeed, ParsedFeed, only_new, parse
+from tests.thorough import examples
 
 URL = "https://a.example/feed"
 ATOM = (
@@ -300,7 +301,7 @@ def test_what_is_left_is_what_is_new(old: list[str], new: list[str], kind: str) 
 # --- whatever comes ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.binary() | st.text().map(str.encode) | st.text().map(lambda text: ATOM.replace("One", text).encode())
 )

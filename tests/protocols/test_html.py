@@ -23,6 +23,7 @@ from flask_linkback.protocols.html import (
     safe_url,
     text_of,
 )
+from tests.thorough import examples
 
 TARGET = "https://blog.example/entry?a=1&b=2"
 LINK = '<a href="https://blog.example/entry?a=1&amp;b=2">this</a>'
@@ -408,7 +409,7 @@ def test_the_status_that_a_head_says(page: str, status: int | None) -> None:
     assert scan_of(page).status == status
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.sampled_from(("<b>", "</b>", "<script>", "&#", ";", "x", " ", "<", "\ud800", "\0"))))
 def test_text_of_is_never_too_long(pieces: list[str]) -> None:
     assert len(text_of("".join(pieces), 5)) <= 5
@@ -494,7 +495,7 @@ PIECES = (
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     st.lists(st.sampled_from(PIECES), max_size=60), st.sampled_from([1, 7, 30, 100]), st.sampled_from([0, 50])
 )
@@ -576,7 +577,7 @@ class ElementReference:
         pass
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(st.sampled_from((*PIECES, "<a rel=web ", "<link rel='web'>", "<b REL=W&#101;B>")), max_size=60)
 )
@@ -590,7 +591,7 @@ def test_elements_agree_with_lxml_alone(pieces: list[str]) -> None:
     assert found == ElementReference(page).links
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.binary(max_size=300), st.text(max_size=20) | st.none(), st.integers(0, 40))
 def test_never_raises(page: bytes, charset: str | None, length: int) -> None:
     scan = LinkScan(lambda url: url, base_url="https://s.example/", charset=charset, excerpt_length=length)
@@ -711,7 +712,7 @@ def test_safe_url(href: str, url: str) -> None:
     assert safe_url("https://s.example/p/q", href) == url
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=60), st.text(max_size=30))
 def test_a_safe_url_is_safe(href: str, base_url: str) -> None:
     url = safe_url(base_url, href) or safe_url("https://s.example/", href)

@@ -29,6 +29,7 @@ from flask_linkback.protocols.hub import (
     spelled,
     verification_url,
 )
+from tests.thorough import examples
 
 CALLBACK = "https://reader.example/cb?x=1&y=%c3%a9"
 TOPIC = "https://blog.example/feed"
@@ -250,7 +251,7 @@ queries = st.text(alphabet=[chr(code) for code in range(0x21, 0x7F) if chr(code)
 words = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(query=queries, topic=words, challenge=words, token=st.none() | words, lease=st.none() | st.integers(1))
 def test_the_query_of_a_callback_stays_as_it_is(
     query: str, topic: str, challenge: str, token: str | None, lease: int | None

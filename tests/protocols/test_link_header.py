@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flask_linkback.protocols import link_header
 from flask_linkback.protocols.link_header import Link
+from tests.thorough import examples
 
 
 def links(*values: str) -> list[tuple[str, tuple[str, ...]]]:
@@ -70,7 +71,7 @@ TOKEN = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=8)
 URL = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="<>"), max_size=20)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.tuples(URL, st.lists(TOKEN, max_size=3, unique=True), st.text(max_size=10)), max_size=5))
 def test_round_trip(written: list[tuple[str, list[str], str]]) -> None:
     def quoted(text: str) -> str:
@@ -83,7 +84,7 @@ def test_round_trip(written: list[tuple[str, list[str], str]]) -> None:
     assert [(link.url, list(link.rels), link.params["title"]) for link in read] == written
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.text('<>;,="\\ arel\n\t\xa0', max_size=60) | st.text(), max_size=3))
 def test_never_raises(values: list[str]) -> None:
     link_header.parse(values)

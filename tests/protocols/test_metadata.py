@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from flask_linkback.protocols.html import parse
 from flask_linkback.protocols.metadata import Article, Metadata, Person, read_json_ld
+from tests.thorough import examples
 
 
 class Target(Metadata):
@@ -160,7 +161,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(JSON, max_size=3))
 def test_json_ld_never_raises(documents: list[Any]) -> None:
     assert isinstance(article_of(*documents), Article)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flask_linkback.protocols import microformats
 from flask_linkback.protocols.microformats import Content, MentionType, Reading, moment, read
+from tests.thorough import examples
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SOURCE = "https://source.example/post"
@@ -385,7 +386,7 @@ def test_what_is_no_time(text: str) -> None:
     assert moment(text, NOW) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.text(max_size=40)
     | st.from_regex(r"[0-9]{4}-?[0-9W]{2,3}-?[0-9]{0,2}[T ]?[0-9:.]{0,12}[-+Z0-9: ]{0,7}")
@@ -627,13 +628,13 @@ PIECES = (
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join), st.integers(0, 40))
 def test_whatever_the_markup(page: str, length: int) -> None:
     check(content_of(page, content_length=length), length)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=300), st.text(max_size=20) | st.none(), st.text(max_size=20))
 def test_whatever_the_bytes(page: bytes, charset: str | None, url: str) -> None:
     check(content_of(page, charset=charset, url=url), 1000)
@@ -643,7 +644,7 @@ def test_whatever_the_bytes(page: bytes, charset: str | None, url: str) -> None:
 PAGES = (WORDPRESS_CLASSIC, WORDPRESS_BLOCKS, MICRO_BLOG, KNOWN, HUGO, bridged("like", LINK))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_mutants_of_pages(data: st.DataObject) -> None:
     page = data.draw(st.sampled_from(PAGES))

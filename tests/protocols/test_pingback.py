@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flask_linkback.protocols import pingback
 from flask_linkback.protocols.pingback import FaultCode
+from tests.thorough import examples
 
 LINK = b'<link rel="pingback" href="https://b.example/rpc">'
 
@@ -108,7 +109,7 @@ def test_no_strange_urls(url: str) -> None:
     assert not pingback.is_absolute(url)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.text(), max_size=3), st.binary(), st.binary())
 def test_never_raises(headers: list[str], before: bytes, inside: bytes) -> None:
     for body in (before, before + b'<link rel="pingback" href="' + inside + b'">'):

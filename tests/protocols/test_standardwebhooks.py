@@ -26,6 +26,7 @@ from flask_linkback.protocols.standardwebhooks import (
     sign,
     verify,
 )
+from tests.thorough import examples
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -87,7 +88,7 @@ def verified_by_both(key: bytes, webhook_id: str, body: bytes, now: datetime, at
     assert verify(secret, said, body, now=now) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(key=keys, webhook_id=ids, text=st.text(), seconds=st.integers(-200, 200))
 def test_what_we_sign_they_verify_and_what_they_sign_we_do(
     key: bytes, webhook_id: str, text: str, seconds: int
@@ -107,7 +108,7 @@ def test_so_it_is_for_thousands_of_bodies() -> None:
         verified_by_both(key, f"msg_{number}", body, now, now + timedelta(seconds=chance.uniform(-200, 200)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(secrets=st.lists(keys.map(whsec) | st.just(PRIVATE), min_size=1, max_size=6), body=st.binary())
 def test_each_of_several_secrets_verifies_and_each_signature_may_be_the_right_one(
     secrets: list[str], body: bytes
@@ -120,7 +121,7 @@ def test_each_of_several_secrets_verifies_and_each_signature_may_be_the_right_on
         assert verify([*secrets, OTHER], alone, body, now=AT).at == AT
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(key=keys, body=st.binary(), other=st.binary())
 def test_another_secret_body_id_or_time_is_not_signed(key: bytes, body: bytes, other: bytes) -> None:
     said = headers(SECRET, webhook_id=ID, at=AT, body=body)
@@ -162,7 +163,7 @@ def test_headers_by_the_names_of_svix_are_the_same() -> None:
 # --- key pairs -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(webhook_id=ids, body=st.binary())
 def test_who_has_the_public_key_verifies_and_does_not_sign(webhook_id: str, body: bytes) -> None:
     said = headers(PRIVATE, webhook_id=webhook_id, at=AT, body=body)
@@ -346,7 +347,7 @@ def test_ids_that_are_none(webhook_id: str | None) -> None:
     assert "id" in refusal(changed(id=webhook_id))
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     said=st.dictionaries(
         st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature", "svix-signature", "x"]),

@@ -27,6 +27,7 @@ from flask_linkback.protocols.trackback import (
     parse_response,
 )
 from flask_linkback.protocols.xml import Malformed
+from tests.thorough import examples
 
 URL = "https://a.example/post?a=1&b=2"
 
@@ -107,14 +108,14 @@ WORDS = st.text(
 ).filter(lambda text: plain(text) == text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(WORDS, WORDS, WORDS)
 def test_round_trip(title: str, excerpt: str, blog_name: str) -> None:
     ping = Ping(url=URL, title=title, excerpt=excerpt, blog_name=blog_name)
     assert parse_ping(dump_ping(ping)) == ping
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=200), st.text(max_size=20) | st.none(), st.binary(max_size=20))
 def test_a_ping_raises_nothing_else(body: bytes, charset: str | None, field: bytes) -> None:
     for each in (body, form(url=URL.encode(), title=body, excerpt=body, charset=field)):
@@ -210,7 +211,7 @@ def test_what_is_no_answer(body: bytes) -> None:
         parse_response(body)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(WORDS)
 def test_an_answer_comes_back(message: str) -> None:
     assert parse_response(dump_response(message)) == Response(ok=False, message=message)
@@ -235,7 +236,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(PIECES, max_size=20), st.binary(max_size=20), st.text(max_size=10) | st.none())
 def test_an_answer_raises_nothing_else(pieces: list[str], more: bytes, charset: str | None) -> None:
     body = "".join(pieces).encode()
@@ -278,7 +279,7 @@ def test_the_block_is_rdf_in_a_comment() -> None:
     }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.sampled_from(("-", "--", ">", "!", "<", '"', "&", "\x00", "\r", "x", "{", "}"))))
 def test_the_comment_ends_where_it_should(pieces: list[str]) -> None:
     value = "".join(pieces)

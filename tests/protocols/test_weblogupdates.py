@@ -28,6 +28,7 @@ from flask_linkback.protocols.weblogupdates import (
     parse_response,
 )
 from flask_linkback.protocols.xml import Malformed
+from tests.thorough import examples
 
 HOME, POST, FEED = "https://b.example/", "https://b.example/post", "https://b.example/feed"
 
@@ -124,7 +125,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(PIECES, max_size=30), st.binary(max_size=30))
 def test_raises_nothing_else(pieces: list[str], more: bytes) -> None:
     bodies = [answer("".join(pieces)), "".join(pieces).encode() + more, more]
@@ -134,7 +135,7 @@ def test_raises_nothing_else(pieces: list[str], more: bytes) -> None:
             assert isinstance(parse_response(body), Result)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(), st.text(), st.lists(st.text(), max_size=3))
 def test_whatever_the_words_a_ping_can_be_read(name: str, url: str, tags: list[str]) -> None:
     assert len(ours.parse_call(dump_ping(name, url)).params) == 2

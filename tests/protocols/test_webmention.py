@@ -29,6 +29,7 @@ from flask_linkback.protocols.webmention import (
     parse_request,
     scan_for,
 )
+from tests.thorough import examples
 
 SOURCE = "https://a.example/reply?a=1&b=ü"
 TARGET = "https://blog.example/post"
@@ -92,7 +93,7 @@ def test_each_refusal_has_its_sentence(fields: dict[str, str], error: type[Reque
     assert (type(raised.value), str(raised.value)) == (error, text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=200))
 def test_a_request_raises_nothing_else(body: bytes) -> None:
     for each in (
@@ -304,7 +305,7 @@ def strings_of(value: object) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(VALUES, st.booleans(), st.sampled_from([7, 40, 1000]))
 def test_json_agrees_with_a_parser(value: object, ascii_only: bool, size: int) -> None:
     document = json.dumps(value, ensure_ascii=ascii_only)
@@ -317,7 +318,7 @@ def test_json_agrees_with_a_parser(value: object, ascii_only: bool, size: int) -
         assert (found is not None) == (TARGET in strings_of(value))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.lists(st.sampled_from(('"', "\\", "\\u", "d800", ":", " ", "http", "s://", "x", ".", "é", TARGET))),
     st.binary(max_size=50),

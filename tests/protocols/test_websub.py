@@ -11,6 +11,7 @@ from werkzeug.datastructures import MultiDict
 
 from flask_linkback.protocols import link_header, websub
 from flask_linkback.protocols.websub import Offer, RequestError, discover, parse_verification
+from tests.thorough import examples
 
 URL = "https://a.example/blog/feed?page=2"
 HUB = "https://hub.example/"
@@ -298,7 +299,7 @@ def test_json_that_is_no_feed(body: bytes) -> None:
     assert found(discover(URL, body=body, media_type="application/json")) == (None, ())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(st.text(), max_size=3),
     st.binary() | st.text().map(lambda text: f"<feed xmlns='{ATOM}'><link {text}".encode("utf-8", "replace")),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flask_linkback.protocols import xmlrpc as ours
 from flask_linkback.protocols.xmlrpc import Call, Fault, Malformed
+from tests.thorough import examples
 
 WORDPRESS = b"""<?xml version="1.0"?>
 <methodCall>
@@ -234,7 +235,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(VALUES, max_size=4))
 def test_round_trips_with_xmlrpc_client(params: list[Any]) -> None:
     body = ours.dump_call("a.b", params)
@@ -244,7 +245,7 @@ def test_round_trips_with_xmlrpc_client(params: list[Any]) -> None:
     assert ours.parse_call(body) == ours.parse_call(theirs) == Call(method="a.b", params=tuple(params))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data())
 def test_any_bytes_are_answered(data: st.DataObject) -> None:
     tags = (

@@ -17,6 +17,7 @@ from tests.pingback.tools import add, statements
 from tests.showing.hostile import TEXTS, URLS
 from tests.showing.mentions import said
 from tests.showing.test_json import QUESTIONS
+from tests.thorough import examples
 
 JF2, JSON = "/linkback/mentions.jf2", "/linkback/mentions.json"
 HELLO = "https://blog.example/post/hello"
@@ -238,7 +239,7 @@ NAMES = "target target[] type after limit page per-page perPage sort-dir wm-prop
 
 
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     database=None,

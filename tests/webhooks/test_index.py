@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from flask_linkback.errors import MatchError
 from flask_linkback.webhooks import searching
 from flask_linkback.webhooks.index import MatchIndex, Scan
+from tests.thorough import examples
 
 from .filters import CHANGES, DATA, FILTERS
 
@@ -58,7 +59,7 @@ def walk(steps: list[Any], scan_below: int = 0) -> None:
 
 
 @pytest.mark.parametrize("every_look_anew", [False, True])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(steps=STEPS)
 def test_the_index_finds_what_a_scan_finds(every_look_anew: bool, steps: list[Any]) -> None:
     """With what is new asked one by one, and with all put together at every look."""
