@@ -7,10 +7,11 @@ of every day a part of them.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-__all__ = ["FULL", "examples", "some"]
+__all__ = ["FULL", "examples", "some", "usual"]
 
 T = TypeVar("T")
 FULL: Final = bool(os.environ.get("LINKBACK_TEST_FULL"))
@@ -24,3 +25,20 @@ def examples(number: int) -> int:
 def some(of: Sequence[T], *, each: int) -> Sequence[T]:
     """Return all of some, or each second, third and so on."""
     return of if FULL else of[::each]
+
+
+LOOP_SECONDS: Final = 0.05
+"""What a million turns of a loop take on the machine for which the limits of tests are meant."""
+
+
+def usual(seconds: float) -> float:
+    """Return how long a processor was used, as if it were the one that limits are meant for.
+
+    Another one may be slower, or others may share it: a loop says how it is just now.
+    """
+    if seconds < LOOP_SECONDS:
+        return seconds
+    began, total = time.thread_time(), 0
+    for number in range(1_000_000):
+        total += number
+    return seconds / max(1.0, (time.thread_time() - began) / LOOP_SECONDS)

@@ -13,7 +13,7 @@ from lxml import etree
 
 from flask_linkback.protocols import html, pingback, trackback
 from flask_linkback.protocols.discovery import PROTOCOLS, Discovery, Finding, Offer, Protocol, discover
-from tests.thorough import examples
+from tests.thorough import examples, usual
 
 URL = "https://b.example/entry"
 ELEMENT = b'<link rel="pingback" href="https://b.example/element">'
@@ -569,5 +569,5 @@ def test_hostile_pages_cost_little(unit: bytes) -> None:
     body = unit * (MIB // len(unit))
     started = time.process_time()
     offer = discover(URL, body=body)
-    assert time.process_time() - started < 1.5
+    assert usual(time.process_time() - started) < 1.5
     assert len(offer.findings) < 30

@@ -23,7 +23,7 @@ from flask_linkback.protocols.html import (
     safe_url,
     text_of,
 )
-from tests.thorough import examples
+from tests.thorough import examples, usual
 
 TARGET = "https://blog.example/entry?a=1&b=2"
 LINK = '<a href="https://blog.example/entry?a=1&amp;b=2">this</a>'
@@ -557,7 +557,7 @@ def test_who_has_seen_enough_reads_no_further() -> None:
     elements = scan.feed(b"<link rel=me href=a>" + b"<link rel=me href=b>" * 100_000)
     began = time.thread_time()
     assert next(elements) == ("link", {"rel": "me", "href": "a"})
-    assert time.thread_time() - began < 0.01
+    assert usual(time.thread_time() - began) < 0.01
 
 
 class ElementReference:
@@ -632,11 +632,11 @@ def test_hostile_pages_cost_little(page: bytes, hosts: set[str] | None) -> None:
     for start in range(0, len(page), 4096):
         scan.feed(page[start : start + 4096])
     scan.close()
-    assert time.process_time() - started < 1
+    assert usual(time.process_time() - started) < 1
     if hosts is None:
         started = time.process_time()
         elements_of(page, "blog", "a", chunk=4096)
-        assert time.process_time() - started < 1
+        assert usual(time.process_time() - started) < 1
 
 
 @pytest.mark.parametrize("hosts", [HOSTS, None], ids=["hosts", "all"])

@@ -11,6 +11,7 @@ import pytest
 from flask_linkback.protocols.images import Image, read
 from tests import pictures
 from tests.pictures import avif, box, gif, jpeg, png
+from tests.thorough import usual
 
 
 @pytest.mark.parametrize(
@@ -115,4 +116,4 @@ def test_mutants_raise_nothing(data: bytes) -> None:
 def test_the_work_is_bounded(data: bytes) -> None:
     started = time.process_time()
     assert read(data) is None
-    assert time.process_time() - started < 2
+    assert usual(time.process_time() - started) < 2

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flask_linkback.protocols import link_header
 from flask_linkback.protocols.link_header import Link
-from tests.thorough import examples
+from tests.thorough import examples, usual
 
 
 def links(*values: str) -> list[tuple[str, tuple[str, ...]]]:
@@ -97,4 +97,4 @@ def test_linear_time(unit: str) -> None:
     started = time.thread_time()
     link_header.parse([unit * 20_000] * 100)
     link_header.parse(["<a>" + unit * 20_000] * 100)
-    assert time.thread_time() - started < 1
+    assert usual(time.thread_time() - started) < 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flask_linkback.protocols.html import parse
 from flask_linkback.protocols.metadata import Article, Metadata, Person, read_json_ld
-from tests.thorough import examples
+from tests.thorough import examples, usual
 
 
 class Target(Metadata):
@@ -146,7 +146,7 @@ def test_json_ld_is_bounded() -> None:
     assert article_of([{}] * 600, {"@type": "Article", "headline": "far"}).title == ""
     assert article_of({"@graph": [{"@type": "Article", "headline": "x" * 10_000}] * 9}).title == "x" * 3000
     metadata_of('<script type="application/ld+json">[' + "{}," * 20_000 + "{}]</script>" * 20)
-    assert time.thread_time() - started < 1
+    assert usual(time.thread_time() - started) < 1
 
 
 JSON = st.recursive(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from flask_linkback.protocols import microformats
 from flask_linkback.protocols.microformats import Content, MentionType, Reading, moment, read
-from tests.thorough import examples
+from tests.thorough import examples, usual
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SOURCE = "https://source.example/post"
@@ -537,7 +537,7 @@ def test_hostile_pages_cost_little(page: str) -> None:
     reading = reading_of(page)
     for number in range(1000):
         reading.about(number)
-    assert time.thread_time() - started < 1
+    assert usual(time.thread_time() - started) < 1
 
 
 def test_a_page_of_the_usual_size_is_within_the_limits() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flask_linkback.protocols import pingback
 from flask_linkback.protocols.pingback import FaultCode
-from tests.thorough import examples
+from tests.thorough import examples, usual
 
 LINK = b'<link rel="pingback" href="https://b.example/rpc">'
 
@@ -121,4 +121,4 @@ def test_hostile_pages_cost_little() -> None:
     started = time.thread_time()
     for unit in (b'<link rel="pingback" href="', b"<link ", b'<link rel="pingback" href="x"'):
         assert pingback.find_server([], unit * 100_000) is None
-    assert time.thread_time() - started < 1
+    assert usual(time.thread_time() - started) < 1

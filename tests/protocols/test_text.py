@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_linkback.protocols.text import is_address, line, paragraphs, plain
+from tests.thorough import usual
 
 UNWANTED = (
     "\0\x01\x08\x0e\x7f\x9f\xad\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2069"
@@ -94,6 +95,6 @@ def test_laws(text: str, limit: int) -> None:
 def test_no_text_takes_long(piece: str) -> None:
     started = time.thread_time()
     for around in ("x{}x", "\U0001f3f4{}"):
-        plain(around.format(piece * 500_000))
-        paragraphs(around.format(piece * 500_000), 100_000)
-    assert time.thread_time() - started < 2
+        plain(around.format(piece * 200_000))
+        paragraphs(around.format(piece * 200_000), 100_000)
+    assert usual(time.thread_time() - started) < 1.5

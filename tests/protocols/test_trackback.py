@@ -27,7 +27,7 @@ from flask_linkback.protocols.trackback import (
     parse_response,
 )
 from flask_linkback.protocols.xml import Malformed
-from tests.thorough import examples
+from tests.thorough import examples, usual
 
 URL = "https://a.example/post?a=1&b=2"
 
@@ -134,7 +134,7 @@ def test_hostile_pings_cost_little(unit: bytes) -> None:
     for each in (body, form(url=URL.encode(), excerpt=body[:20_000])):
         with contextlib.suppress(PingError):
             parse_ping(each)
-    assert time.thread_time() - started < 0.5
+    assert usual(time.thread_time() - started) < 0.5
 
 
 # --- the answer -------------------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def test_hostile_answers_cost_little(unit: str) -> None:
     for start in ("", "<response><error>1</error><message>"):
         with contextlib.suppress(Malformed):
             parse_response((start + unit * (60_000 // len(unit))).encode())
-    assert time.thread_time() - started < 0.5
+    assert usual(time.thread_time() - started) < 0.5
 
 
 # --- the block of RDF -------------------------------------------------------------------------------------

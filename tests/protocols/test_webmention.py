@@ -29,7 +29,7 @@ from flask_linkback.protocols.webmention import (
     parse_request,
     scan_for,
 )
-from tests.thorough import examples
+from tests.thorough import examples, usual
 
 SOURCE = "https://a.example/reply?a=1&b=ü"
 TARGET = "https://blog.example/post"
@@ -358,5 +358,5 @@ def test_hostile_sources_cost_little(media_type: str, unit: str) -> None:
     for start in range(0, len(data), 4096):
         scan.feed(data[start : start + 4096])
     scan.close()
-    assert time.process_time() - started < 1
+    assert usual(time.process_time() - started) < 1
     assert len(scan.found) <= 1000

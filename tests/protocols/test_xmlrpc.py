@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from flask_linkback.protocols import xmlrpc as ours
 from flask_linkback.protocols.xmlrpc import Call, Fault, Malformed
-from tests.thorough import examples
+from tests.thorough import examples, usual
 
 WORDPRESS = b"""<?xml version="1.0"?>
 <methodCall>
@@ -269,7 +269,7 @@ def test_any_bytes_are_answered(data: st.DataObject) -> None:
         ours.parse_call(soup)
     with contextlib.suppress(Fault, Malformed):
         ours.parse_response(soup)
-    assert time.thread_time() - started < 1
+    assert usual(time.thread_time() - started) < 1
 
 
 @pytest.mark.parametrize(
@@ -286,4 +286,4 @@ def test_hostile_documents_cost_little(body: bytes) -> None:
     started = time.thread_time()
     with pytest.raises(Fault):
         ours.parse_call(body)
-    assert time.thread_time() - started < 1
+    assert usual(time.thread_time() - started) < 1
