@@ -54,21 +54,26 @@ _Row: t.TypeAlias = tuple[tuple[int, ...], frozenset[_Predicate]]
 SCAN_BELOW: Final = 50
 """Fewer listeners than this are sooner asked one by one."""
 _FEW: Final = 8
-_SMALL: Final = 16
+_MANY: Final = 100
+"""Listeners at one place, from which on they are in a dict: a list is smaller, but slow to take one out of."""
 _ENDS: Final = 0
 _ASKING: Final = -1
 
 _SHARED: Final[dict[type[Matchable], int]] = {
-    Is: 0,
-    In: 0,
-    Became: 0,
-    FromTo: 0,
-    Startswith: 1,
-    Endswith: 1,
-    Contains: 2,
-    Like: 3,
+    Is: 1,
+    In: 2,
+    Became: 1,
+    FromTo: 1,
+    Startswith: 4,
+    Endswith: 4,
+    Contains: 16,
+    Like: 32,
 }
-"""Which predicates are asked once for all rows; of equally rare ones the first leads."""
+"""Which predicates are asked once for all rows, and how much likelier than a value they are to hold.
+
+Of those of a row that leads which the fewest events may be expected to meet: what few listeners want, and
+rather one of many values than a part of many texts.
+"""
 _LONE: Final[dict[type[Matchable], int]] = {
     Gt: 0,
     Gte: 0,
@@ -173,7 +178,7 @@ class MatchIndex(Generic[_Id]):
             leading = sorted(lone, key=lambda each: _LONE[type(each[1])])[:1]
         asked = row.difference(leading)
         numbers = [(self._number(each), each[1]) for each in leading]
-        numbers.sort(key=lambda each: (self._uses[each[0]], _SHARED.get(type(each[1]), 0), each[0]))
+        numbers.sort(key=lambda each: (self._uses[each[0]] * _SHARED.get(type(each[1]), 1), each[0]))
         return tuple(number for number, _ in numbers), asked
 
     def _number(self, predicate: _Predicate) -> int:
@@ -222,27 +227,28 @@ class MatchIndex(Generic[_Id]):
         if changes:
             for field in self._changes.values():
                 field.into(true, lone, changes)
-        found: set[_Id] = set()
+        found: list[_Id] = []
         answers: dict[_Predicate, bool] = {}
         root = self._tree.root
-        branches = [root[number] for number in lone]
-        branches.append(root)
-        while branches:
-            branch = branches.pop()
-            kind = type(branch)
-            if kind is dict:
-                # walks whichever there are fewer of: what holds, or what branches
-                if len(branch) <= _FEW:
-                    branches += [further for number, further in branch.items() if number in true]
+        nodes: list[_Node] = [_Node((number, root[number]) for number in lone), root]
+        true.update(lone)
+        for node in nodes:
+            # whichever there are fewer of: what branches, or what holds
+            holding = node if len(node) <= _FEW else node.keys() & true
+            for number in holding:
+                if number not in true:
+                    continue
+                branch = node[number]
+                kind = type(branch)
+                if kind is _Node:
+                    nodes.append(branch)
+                elif kind is _Asking:
+                    for asked, listeners in branch.items():
+                        if all(self._answer(each, answers, data, changes) for each in asked):
+                            found += listeners
                 else:
-                    branches += [branch[number] for number in branch.keys() & true]
-            elif kind is _Asking:
-                for asked, ids in branch.ids.items():
-                    if all(self._answer(each, answers, data, changes) for each in asked):
-                        found |= ids
-            else:
-                found.update(branch)
-        return found
+                    found += branch
+        return set(found)
 
     @staticmethod
     def _answer(
@@ -268,80 +274,79 @@ def _is_shared(matcher: Matchable) -> bool:
 # --- the tree ----------------------------------------------------------------------------------------
 
 
-class _Asking(Generic[_Id]):
-    """Listeners by what else is to be asked before a row holds."""
+class _Node(dict[int, t.Any]):
+    """Branches by number: a further node, or, where rows only end, their listeners.
 
-    __slots__ = ("ids",)
-
-    def __init__(self) -> None:
-        self.ids: dict[frozenset[_Predicate], set[_Id]] = {}
-
-
-class _Tree(Generic[_Id]):
-    """Listeners by the numbers that lead to them.
-
-    A branch is a dict of further branches by number, or, where rows only end, the listeners themselves: most
-    rows are short and many, so that little may be kept of each. Numbers that always hold lead to the
+    Most rows are short and many, so that little may be kept of each. The numbers that always hold lead to the
     listeners of rows that end where others go on, and to what is to be asked there.
     """
 
+    __slots__ = ()
+
+
+class _Asking(dict[frozenset[_Predicate], dict[t.Any, None]]):
+    """Listeners by what else is to be asked before a row holds."""
+
+    __slots__ = ()
+
+
+class _Tree(Generic[_Id]):
+    """Listeners by the numbers that lead to them."""
+
     def __init__(self) -> None:
-        self.root: dict[int, t.Any] = {}
+        self.root = _Node()
 
     def add(self, numbers: Sequence[int], asked: frozenset[_Predicate], listener_id: _Id) -> None:
         """Hang a row in."""
-        *before, last = (*numbers, _ASKING) if asked else (numbers or (_ENDS,))
         node = self.root
+        *before, last = (*numbers, _ASKING) if asked else (numbers or (_ENDS,))
         for number in before:
             node = self._opened(node, number)
         if asked:
-            node.setdefault(_ASKING, _Asking()).ids.setdefault(asked, set()).add(listener_id)
+            node.setdefault(_ASKING, _Asking()).setdefault(asked, {})[listener_id] = None
             return
+        if type(node.get(last)) is _Node:
+            node, last = node[last], _ENDS
         branch = node.get(last)
-        if type(branch) is dict:
-            node, last = branch, _ENDS
-            branch = node.get(last)
         if branch is None:
             node[last] = [listener_id]
-        elif type(branch) is set:
-            branch.add(listener_id)
-        elif len(branch) < _SMALL:
-            branch.append(listener_id)
+        elif type(branch) is dict:
+            branch[listener_id] = None
         else:
-            node[last] = {*branch, listener_id}
+            branch.append(listener_id)
+            if len(branch) > _MANY:
+                node[last] = dict.fromkeys(branch)
 
     @staticmethod
-    def _opened(node: dict[int, t.Any], number: int) -> dict[int, t.Any]:
+    def _opened(node: _Node, number: int) -> _Node:
         """Return the branch of a number as one that others go on from."""
         branch = node.get(number)
-        if type(branch) is dict:
-            return branch
-        opened: dict[int, t.Any] = {} if branch is None else {_ENDS: branch}
-        node[number] = opened
-        return opened
+        if type(branch) is not _Node:
+            branch = node[number] = _Node() if branch is None else _Node({_ENDS: branch})
+        return branch
 
     def remove(self, numbers: Sequence[int], asked: frozenset[_Predicate], listener_id: _Id) -> None:
         """Take a row out, and the branches that then lead nowhere."""
-        way: list[tuple[dict[int, t.Any], int]] = []
+        way: list[tuple[dict[t.Any, t.Any], t.Any]] = []
         branch: t.Any = self.root
         for number in numbers:
             way.append((branch, number))
             branch = branch[number]
-        if type(branch) is dict:
+        if type(branch) is _Node:
             number = _ASKING if asked else _ENDS
             way.append((branch, number))
             branch = branch[number]
         if asked:
-            branch.ids[asked].remove(listener_id)
-            if not branch.ids[asked]:
-                del branch.ids[asked]
-            branch = branch.ids
+            way.append((branch, asked))
+            branch = branch[asked]
+        if type(branch) is dict:
+            del branch[listener_id]
         else:
             branch.remove(listener_id)
-        for node, number in reversed(way):
+        for node, key in reversed(way):
             if branch:
                 return
-            del node[number]
+            del node[key]
             branch = node
 
 
@@ -444,8 +449,8 @@ class _Values:
         self.scalars: _Several[tuple[str, t.Any]] = _Several()
         self.beginnings = _Lengths()
         self.ends = _Lengths()
-        self.within = Searcher(find_texts)
-        self.patterns = Searcher(find_patterns)
+        self.within: Searcher | None = None
+        self.patterns: Searcher | None = None
         self.bounds: dict[tuple[type[Bound], str], _Bounds] = {}
         self.exists: int | None = None
         self.missing: int | None = None
@@ -471,8 +476,10 @@ class _Values:
         elif isinstance(matcher, Endswith):
             self.ends.add(matcher.value, number)
         elif isinstance(matcher, Contains):
+            self.within = self.within or Searcher(find_texts)
             self.within.add(matcher, number)
         elif isinstance(matcher, Like):
+            self.patterns = self.patterns or Searcher(find_patterns)
             self.patterns.add(matcher, number)
         elif isinstance(matcher, Bound):
             self.bounds.setdefault(_side(matcher), _Bounds()).add(matcher.value, number)
@@ -493,9 +500,9 @@ class _Values:
         elif isinstance(matcher, Endswith):
             self.ends.remove(matcher.value)
         elif isinstance(matcher, Contains):
-            self.within.remove(matcher)
+            self.within = self.within and self.within.remove(matcher)
         elif isinstance(matcher, Like):
-            self.patterns.remove(matcher)
+            self.patterns = self.patterns and self.patterns.remove(matcher)
         elif isinstance(matcher, Bound):
             side = _side(matcher)
             self.bounds[side].remove(matcher.value)
@@ -546,9 +553,9 @@ class _Values:
             number = table.get(text[size - length :])
             if number is not None:
                 true.add(number)
-        if self.within:
+        if self.within is not None:
             self.within.into(true, text)
-        if self.patterns:
+        if self.patterns is not None:
             self.patterns.into(true, text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, Self
 
 from .matchers import MAX_SEARCHED, Text, compiled, encoded_for_like
 
@@ -22,6 +22,8 @@ _GRAM: Final = 5
 _WINDOW: Final = 1024
 _MANY: Final = 16
 """Finds for each byte of a window, from which on it is worth while to look for each text once only."""
+_TABLE: Final = 100_000
+"""Bytes to look for in all, up to which a table of all steps is worth its memory."""
 _TOGETHER: Final = 1000
 _SET_BYTES: Final = 64 << 20
 
@@ -43,21 +45,19 @@ class Searcher:
         self._find: Find | None = None
         self._found: list[int] = []
 
-    def __len__(self) -> int:
-        return len(self._numbers)
-
     def add(self, matcher: Text, number: int) -> None:
         """Ask this matcher, too, from now on."""
         self._numbers[matcher.value] = number
         self._fresh[matcher.value] = number, matcher
 
-    def remove(self, matcher: Text) -> None:
-        """Ask this matcher no more."""
+    def remove(self, matcher: Text) -> Self | None:
+        """Ask this matcher no more; return None where none is left."""
         del self._numbers[matcher.value]
         if self._fresh.pop(matcher.value, None) is None:
             self._gone += 1
-            if self._gone > max(MAX_FRESH, len(self._numbers)):
+            if self._numbers and self._gone > max(MAX_FRESH, len(self._numbers)):
                 self._put_together()
+        return self if self._numbers else None
 
     def into(self, found: set[int], text: str) -> None:
         """Add the numbers of those that match a text."""
@@ -75,7 +75,7 @@ class Searcher:
             found.update([numbers[place] for place in self._find(text)])
 
     def _put_together(self) -> None:
-        self._find = self._build(list(self._numbers)) if self._numbers else None
+        self._find = self._build(list(self._numbers))
         self._found = list(self._numbers.values())
         self._fresh.clear()
         self._gone = self._looks = 0
@@ -84,12 +84,13 @@ class Searcher:
 def find_texts(texts: Sequence[str]) -> Find:
     """Return a search for texts, none of them empty: by Aho and Corasick, with the extra ``fast``."""
     try:
-        from ahocorasick_rs import BytesAhoCorasick
+        from ahocorasick_rs import BytesAhoCorasick, Implementation
     except ImportError:
         return find_texts_by_grams(texts)
     by_grams = functools.cache(lambda: find_texts_by_grams(texts))
     encoded = [_encoded(text) for text in texts]
-    automaton = BytesAhoCorasick(encoded)
+    size = sum(map(len, encoded))
+    automaton = BytesAhoCorasick(encoded, implementation=Implementation.DFA if size <= _TABLE else None)
     longest = max(map(len, encoded))
     step = max(_WINDOW, longest)
 
