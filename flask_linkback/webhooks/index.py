@@ -14,7 +14,7 @@ from __future__ import annotations
 import bisect
 import threading
 import typing as t
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from operator import itemgetter
 from typing import Final, Generic, TypeVar
 
@@ -53,26 +53,25 @@ _Row: t.TypeAlias = tuple[tuple[int, ...], frozenset[_Predicate]]
 
 SCAN_BELOW: Final = 50
 """Fewer listeners than this are sooner asked one by one."""
-_FEW: Final = 8
 _MANY: Final = 100
-"""Listeners at one place, from which on they are in a dict: a list is smaller, but slow to take one out of."""
-_ENDS: Final = 0
-_ASKING: Final = -1
+"""Listeners at one place, above which a dict has them: a list is smaller, but slow to take one out of."""
+_ALWAYS: Final = 0
+"""The number of what holds for every event."""
 
 _SHARED: Final[dict[type[Matchable], int]] = {
-    Is: 1,
-    In: 2,
-    Became: 1,
-    FromTo: 1,
-    Startswith: 4,
-    Endswith: 4,
-    Contains: 16,
-    Like: 32,
+    Is: 0,
+    Became: 0,
+    FromTo: 0,
+    In: 1,
+    Startswith: 2,
+    Endswith: 2,
+    Contains: 3,
+    Like: 4,
 }
-"""Which predicates are asked once for all rows, and how much likelier than a value they are to hold.
+"""Which predicates are asked once for all rows, and which of them lead.
 
-Of those of a row that leads which the fewest events may be expected to meet: what few listeners want, and
-rather one of many values than a part of many texts.
+However many values there are, an event follows one of them; a text may contain all sorts of things. Of one
+kind the rarest leads.
 """
 _LONE: Final[dict[type[Matchable], int]] = {
     Gt: 0,
@@ -127,7 +126,7 @@ class MatchIndex(Generic[_Id]):
         self._scan_below = scan_below
         self._scan: Scan[_Id] = Scan()
         self._rows: dict[_Id, list[_Row]] = {}
-        self._tree: _Tree[_Id] = _Tree()
+        self._tree: _Node[_Id] = _Node()
         self._numbers: dict[_Predicate, int] = {}
         self._predicates: dict[int, _Predicate] = {}
         self._uses: dict[int, int] = {}
@@ -178,7 +177,7 @@ class MatchIndex(Generic[_Id]):
             leading = sorted(lone, key=lambda each: _LONE[type(each[1])])[:1]
         asked = row.difference(leading)
         numbers = [(self._number(each), each[1]) for each in leading]
-        numbers.sort(key=lambda each: (self._uses[each[0]] * _SHARED.get(type(each[1]), 1), each[0]))
+        numbers.sort(key=lambda each: (_SHARED.get(type(each[1]), 0), self._uses[each[0]], each[0]))
         return tuple(number for number, _ in numbers), asked
 
     def _number(self, predicate: _Predicate) -> int:
@@ -220,35 +219,32 @@ class MatchIndex(Generic[_Id]):
     # --- matching -------------------------------------------------------------------------------------
 
     def _found(self, data: dict[str, t.Any], changes: object) -> set[_Id]:
-        true = {_ENDS, _ASKING}
+        true = {_ALWAYS}
         lone: list[int] = []
         for values in self._values.values():
             values.into(true, lone, data)
         if changes:
             for field in self._changes.values():
                 field.into(true, lone, changes)
-        found: list[_Id] = []
         answers: dict[_Predicate, bool] = {}
-        root = self._tree.root
-        nodes: list[_Node] = [_Node((number, root[number]) for number in lone), root]
-        true.update(lone)
+        root = self._tree
+        found: list[Iterable[_Id]] = [root.leaves[number] for number in lone if number in root.leaves]
+        nodes = [root]
+        if root.nodes:
+            nodes += [root.nodes[number] for number in lone if number in root.nodes]
         for node in nodes:
-            # whichever there are fewer of: what branches, or what holds
-            holding = node if len(node) <= _FEW else node.keys() & true
-            for number in holding:
-                if number not in true:
-                    continue
-                branch = node[number]
-                kind = type(branch)
-                if kind is _Node:
-                    nodes.append(branch)
-                elif kind is _Asking:
-                    for asked, listeners in branch.items():
-                        if all(self._answer(each, answers, data, changes) for each in asked):
-                            found += listeners
-                else:
-                    found += branch
-        return set(found)
+            # each walks whichever there are fewer of: what branches, or what holds
+            if node.leaves:
+                found += map(node.leaves.__getitem__, node.leaves.keys() & true)
+            if node.nodes:
+                nodes += map(node.nodes.__getitem__, node.nodes.keys() & true)
+            if node.asking:
+                found += (
+                    listeners
+                    for asked, listeners in node.asking.items()
+                    if all(self._answer(each, answers, data, changes) for each in asked)
+                )
+        return set().union(*found)
 
     @staticmethod
     def _answer(
@@ -274,80 +270,63 @@ def _is_shared(matcher: Matchable) -> bool:
 # --- the tree ----------------------------------------------------------------------------------------
 
 
-class _Node(dict[int, t.Any]):
-    """Branches by number: a further node, or, where rows only end, their listeners.
+class _Node(Generic[_Id]):
+    """Where rows go on, by number.
 
-    Most rows are short and many, so that little may be kept of each. The numbers that always hold lead to the
-    listeners of rows that end where others go on, and to what is to be asked there.
+    Most rows are short and many, so that little may be kept of each: of a number that only ends rows there
+    are just the listeners, in a list until they are many.
     """
 
-    __slots__ = ()
-
-
-class _Asking(dict[frozenset[_Predicate], dict[t.Any, None]]):
-    """Listeners by what else is to be asked before a row holds."""
-
-    __slots__ = ()
-
-
-class _Tree(Generic[_Id]):
-    """Listeners by the numbers that lead to them."""
+    __slots__ = ("asking", "leaves", "nodes")
 
     def __init__(self) -> None:
-        self.root = _Node()
+        self.leaves: dict[int, list[_Id] | dict[_Id, None]] = {}
+        self.nodes: dict[int, _Node[_Id]] | None = None
+        self.asking: dict[frozenset[_Predicate], dict[_Id, None]] | None = None
+        """By what else is to be asked."""
+
+    def __bool__(self) -> bool:
+        return bool(self.leaves or self.nodes or self.asking)
 
     def add(self, numbers: Sequence[int], asked: frozenset[_Predicate], listener_id: _Id) -> None:
         """Hang a row in."""
-        node = self.root
-        *before, last = (*numbers, _ASKING) if asked else (numbers or (_ENDS,))
-        for number in before:
-            node = self._opened(node, number)
-        if asked:
-            node.setdefault(_ASKING, _Asking()).setdefault(asked, {})[listener_id] = None
-            return
-        if type(node.get(last)) is _Node:
-            node, last = node[last], _ENDS
-        branch = node.get(last)
-        if branch is None:
-            node[last] = [listener_id]
-        elif type(branch) is dict:
-            branch[listener_id] = None
+        if len(numbers) > 1 or (numbers and asked):
+            if self.nodes is None:
+                self.nodes = {}
+            self.nodes.setdefault(numbers[0], _Node()).add(numbers[1:], asked, listener_id)
+        elif asked:
+            if self.asking is None:
+                self.asking = {}
+            self.asking.setdefault(asked, {})[listener_id] = None
         else:
-            branch.append(listener_id)
-            if len(branch) > _MANY:
-                node[last] = dict.fromkeys(branch)
-
-    @staticmethod
-    def _opened(node: _Node, number: int) -> _Node:
-        """Return the branch of a number as one that others go on from."""
-        branch = node.get(number)
-        if type(branch) is not _Node:
-            branch = node[number] = _Node() if branch is None else _Node({_ENDS: branch})
-        return branch
+            number = numbers[0] if numbers else _ALWAYS
+            listeners = self.leaves.setdefault(number, [])
+            if isinstance(listeners, dict):
+                listeners[listener_id] = None
+            else:
+                listeners.append(listener_id)
+                if len(listeners) > _MANY:
+                    self.leaves[number] = dict.fromkeys(listeners)
 
     def remove(self, numbers: Sequence[int], asked: frozenset[_Predicate], listener_id: _Id) -> None:
-        """Take a row out, and the branches that then lead nowhere."""
-        way: list[tuple[dict[t.Any, t.Any], t.Any]] = []
-        branch: t.Any = self.root
-        for number in numbers:
-            way.append((branch, number))
-            branch = branch[number]
-        if type(branch) is _Node:
-            number = _ASKING if asked else _ENDS
-            way.append((branch, number))
-            branch = branch[number]
-        if asked:
-            way.append((branch, asked))
-            branch = branch[asked]
-        if type(branch) is dict:
-            del branch[listener_id]
+        """Take a row out, and what then leads nowhere."""
+        if self.nodes and (len(numbers) > 1 or (numbers and asked)):
+            self.nodes[numbers[0]].remove(numbers[1:], asked, listener_id)
+            if not self.nodes[numbers[0]]:
+                del self.nodes[numbers[0]]
+        elif self.asking and asked:
+            del self.asking[asked][listener_id]
+            if not self.asking[asked]:
+                del self.asking[asked]
         else:
-            branch.remove(listener_id)
-        for node, key in reversed(way):
-            if branch:
-                return
-            del node[key]
-            branch = node
+            number = numbers[0] if numbers else _ALWAYS
+            listeners = self.leaves[number]
+            if isinstance(listeners, dict):
+                del listeners[listener_id]
+            else:
+                listeners.remove(listener_id)
+            if not listeners:
+                del self.leaves[number]
 
 
 # --- what is asked once ------------------------------------------------------------------------------
@@ -375,10 +354,12 @@ class _Several(Generic[_Key]):
 class _Lengths:
     """Numbers by beginnings or ends of texts, the short ones first."""
 
-    __slots__ = ("tables",)
+    __slots__ = ("probes", "tables")
 
     def __init__(self) -> None:
         self.tables: list[tuple[int, dict[str, int]]] = []
+        self.probes: list[tuple[int, Callable[[str], int | None]]] = []
+        """What asks each table."""
 
     def _place(self, length: int) -> int:
         return bisect.bisect_left(self.tables, length, key=itemgetter(0))
@@ -386,14 +367,16 @@ class _Lengths:
     def add(self, text: str, number: int) -> None:
         place = self._place(len(text))
         if place == len(self.tables) or self.tables[place][0] != len(text):
-            self.tables.insert(place, (len(text), {}))
+            table: dict[str, int] = {}
+            self.tables.insert(place, (len(text), table))
+            self.probes.insert(place, (len(text), table.get))
         self.tables[place][1][text] = number
 
     def remove(self, text: str) -> None:
         place = self._place(len(text))
         del self.tables[place][1][text]
         if not self.tables[place][1]:
-            del self.tables[place]
+            del self.tables[place], self.probes[place]
 
 
 class _Bounds:
@@ -541,16 +524,16 @@ class _Values:
         if numbers is not None:
             true.update(numbers)
         size = len(text)
-        for length, table in self.beginnings.tables:
+        for length, probe in self.beginnings.probes:
             if length > size:
                 break
-            number = table.get(text[:length])
+            number = probe(text[:length])
             if number is not None:
                 true.add(number)
-        for length, table in self.ends.tables:
+        for length, probe in self.ends.probes:
             if length > size:
                 break
-            number = table.get(text[size - length :])
+            number = probe(text[size - length :])
             if number is not None:
                 true.add(number)
         if self.within is not None:

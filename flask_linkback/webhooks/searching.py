@@ -22,8 +22,6 @@ _GRAM: Final = 5
 _WINDOW: Final = 1024
 _MANY: Final = 16
 """Finds for each byte of a window, from which on it is worth while to look for each text once only."""
-_TABLE: Final = 100_000
-"""Bytes to look for in all, up to which a table of all steps is worth its memory."""
 _TOGETHER: Final = 1000
 _SET_BYTES: Final = 64 << 20
 
@@ -84,13 +82,12 @@ class Searcher:
 def find_texts(texts: Sequence[str]) -> Find:
     """Return a search for texts, none of them empty: by Aho and Corasick, with the extra ``fast``."""
     try:
-        from ahocorasick_rs import BytesAhoCorasick, Implementation
+        from ahocorasick_rs import BytesAhoCorasick
     except ImportError:
         return find_texts_by_grams(texts)
     by_grams = functools.cache(lambda: find_texts_by_grams(texts))
     encoded = [_encoded(text) for text in texts]
-    size = sum(map(len, encoded))
-    automaton = BytesAhoCorasick(encoded, implementation=Implementation.DFA if size <= _TABLE else None)
+    automaton = BytesAhoCorasick(encoded)
     longest = max(map(len, encoded))
     step = max(_WINDOW, longest)
 
