@@ -287,7 +287,7 @@ def describe(wanted: Filter) -> str:
     ways = []
     for fields in parts(wanted):
         told = (
-            f"{path} ({matcher.told(bare)})" if isinstance(matcher, Or) else f"{path} {matcher.told(bare)}"
+            f"{path} ({matcher.told(bare)})" if matcher.joint() == "or" else f"{path} {matcher.told(bare)}"
             for path, matcher in fields
         )
         ways.append(" and ".join(told) or "everything")

@@ -211,6 +211,10 @@ class Matchable:
         """Say what is wanted of a field, in words to stand behind its name."""
         return self.words[negated].format(*self._filled(show))
 
+    def joint(self, negated: bool = False) -> str:
+        """Return the word between its parts, where it has any."""
+        return ""
+
     def first_unmet(self, value: object, change: Change | None, negated: bool = False) -> Unmet:
         """Return the simple matcher that decided that this one does not hold, and whether it was negated."""
         return self, negated
@@ -593,6 +597,9 @@ class Not(Matchable):
     def told(self, show: Callable[[object], str], negated: bool = False) -> str:
         return self.value.told(show, not negated)
 
+    def joint(self, negated: bool = False) -> str:
+        return self.value.joint(not negated)
+
     def first_unmet(self, value: object, change: Change | None, negated: bool = False) -> Unmet:
         return self.value.first_unmet(value, change, not negated)
 
@@ -608,7 +615,7 @@ class Joined(Matchable):
 
     __slots__ = ()
     value: tuple[Matchable, ...]
-    joint: ClassVar[str]
+    sign: ClassVar[str]
     all_count: ClassVar[bool]
 
     def __init__(self, *parts: object) -> None:
@@ -633,11 +640,14 @@ class Joined(Matchable):
         return multiplied(of_parts)
 
     def told(self, show: Callable[[object], str], negated: bool = False) -> str:
-        joint = " and " if self.all_count is not negated else " or "
-        return joint.join(
-            f"({part.told(show, negated)})" if isinstance(part, Joined) else part.told(show, negated)
-            for part in self.value
-        )
+        joint = self.joint(negated)
+        told = [part.told(show, negated) for part in self.value]
+        other = [part.joint(negated) not in ("", joint) for part in self.value]
+        apart = [f"({words})" if is_other else words for words, is_other in zip(told, other, strict=True)]
+        return f" {joint} ".join(apart)
+
+    def joint(self, negated: bool = False) -> str:
+        return "or" if self.all_count is negated else "and"
 
     def first_unmet(self, value: object, change: Change | None, negated: bool = False) -> Unmet:
         if self.all_count is negated:
@@ -658,7 +668,7 @@ class Joined(Matchable):
         return self.value
 
     def __repr__(self) -> str:
-        return self.joint.join(
+        return self.sign.join(
             f"({each!r})" if isinstance(each, Joined) else repr(each) for each in self.value
         )
 
@@ -668,7 +678,7 @@ class And(Joined):
 
     __slots__ = ()
     op = "all"
-    joint = " & "
+    sign = " & "
     all_count = True
 
 
@@ -677,7 +687,7 @@ class Or(Joined):
 
     __slots__ = ()
     op = "either"
-    joint = " | "
+    sign = " | "
     all_count = False
 
 
