@@ -20,9 +20,9 @@ from tests.apps import Blog, make_blog
 POSTGRESQL = os.environ.get("LINKBACK_TEST_POSTGRESQL")
 
 
-TIMED = ("browser", "faults", "journeys", "outbox", "test_example", "test_fetch")
+TIMED = ("faults", "outbox", "test_fetch")
 """What measures seconds: one after the other, and tried three times."""
-PATIENT = ("cli", "docs", "hostile", "protocols")
+PATIENT = ("browser", "cli", "docs", "hostile", "journeys", "protocols", "test_example")
 """What waits for other processes, or measures its own time: beside the others, and tried three times."""
 
 
