@@ -54,6 +54,7 @@ from .site import EXTENSION, Site, current_site
 from .webhooks import delivering as deliveries
 from .webhooks import dispatch, trying
 from .webhooks import receiving as webhooks
+from .webhooks import health as listener_health
 from .webhooks.listeners import WATCH
 from .webhooks.recording import DELIVER, DISPATCH
 from .webhooks.registry import HookRegistry
@@ -104,6 +105,7 @@ _HANDLERS: Final[Mapping[str, Callable[..., jobs.Outcome]]] = {
     DISPATCH: dispatch.dispatch,
     DELIVER: deliveries.deliver,
     webhooks.HANDLE: webhooks.handle,
+    listener_health.TEND: listener_health.tend,
     jobs.BURY: burying.bury,
 }
 _BURIALS: Final[Mapping[str, Callable[..., Any]]] = {

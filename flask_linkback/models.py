@@ -815,6 +815,8 @@ class Listener(Base):
     version: Mapped[int] = mapped_column(default=1)
     failing_at: Mapped[datetime | None]
     """Since when it fails."""
+    failed_again_at: Mapped[datetime | None]
+    """When it failed first at least twelve hours after that: from then on it is to be disabled."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     reason: Mapped[str] = mapped_column(default="")

@@ -26,6 +26,7 @@ __all__ = [
     "BURY",
     "CHANNEL",
     "LEASE_SECONDS",
+    "WAITS_ITS_TURN",
     "AttemptMade",
     "Claim",
     "Finished",
@@ -39,6 +40,7 @@ __all__ = [
     "add_for_each",
     "add_once",
     "again",
+    "cancel",
     "clock",
     "dead",
     "done",
@@ -47,6 +49,7 @@ __all__ = [
     "is_owed",
     "is_waiting",
     "later",
+    "older_of",
     "put_off",
     "reclaim",
     "renew",
@@ -68,6 +71,8 @@ _job: Final = Job.__table__
 _event: Final = Event.__table__
 _SOON: Final = timedelta(seconds=10)
 """Workers look by themselves more often than this: nobody need be woken for what is due later."""
+WAITS_ITS_TURN: Final = "An older one about the same comes first."
+"""Why a job was put off that is to be done in order; by that it is known when its turn comes."""
 _BOTH_STATES: Final = sa.text("state IN ('pending', 'running')")
 """The condition of the partial index, letter by letter: without it SQLite does not use the index."""
 
@@ -383,13 +388,19 @@ class AttemptMade:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """A handler's verdict; ``seconds`` is the wait of `later`, or the Retry-After of `again`."""
+    """A handler's verdict; ``seconds`` is the wait of `later`, or the Retry-After of `again`.
+
+    ``schedule`` is when to try again where the job has one of its own; ``in_order`` lets the next job of its
+    key go when this one has ended.
+    """
 
     verdict: Verdict
     reason: str = ""
     seconds: float | None = None
     overloaded: bool = False
     attempt: AttemptMade | None = None
+    schedule: Sequence[float] | None = None
+    in_order: bool = False
 
 
 def done(reason: str = "", *, attempt: AttemptMade | None = None) -> Outcome:
@@ -448,6 +459,14 @@ class Finished:
 
     claim: Claim
     outcome: Outcome
+
+    @property
+    def is_given_up(self) -> bool:
+        """Did the last attempt fail?"""
+        if self.outcome.verdict is not Verdict.again:
+            return False
+        own = self.outcome.schedule
+        return self.claim.is_last if own is None else self.claim.attempts >= len(own)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -661,8 +680,12 @@ def _settle(
     if seen:
         session.execute(_ADD_ATTEMPT, seen)
     # a handler that minds its last attempt says that the job is dead; this one raised
-    raised = (each for each in ours if each.outcome.verdict is Verdict.again and each.claim.is_last)
+    raised = (each for each in ours if each.is_given_up)
     _owe_burials(session, [(each.claim.id, each.claim.kind) for each in raised], now, burials)
+    ended = (
+        each.claim for each in ours if each.outcome.in_order and each.outcome.verdict is not Verdict.again
+    )
+    _let_next_go(session, {(claim.kind, claim.key) for claim in ended if claim.key is not None}, now)
 
 
 def _owe_burials(
@@ -743,7 +766,7 @@ def _settled(each: Finished, now: datetime, schedule: Sequence[float]) -> dict[s
             due_at = next_due(
                 now,
                 claim.attempts,
-                schedule,
+                schedule if outcome.schedule is None else outcome.schedule,
                 retry_after=outcome.seconds,
                 overloaded=outcome.overloaded,
             )
@@ -768,6 +791,85 @@ def _attempt(each: Finished) -> dict[str, Any] | None:
 def _text(text: str) -> str:
     """What a stranger said, without what PostgreSQL cannot keep."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+# --- in order ----------------------------------------------------------------------------------------
+
+
+def older_of(session: Session, claim: Claim) -> datetime | None:
+    """Return when the oldest job of a claim's kind and key is due that is before it; None without one.
+
+    For one that runs it is the end of its lease.
+    """
+    older = sa.select(_job.c.due_at).where(
+        _job.c.key == claim.key,
+        _job.c.state.in_((JobState.pending, JobState.running)),
+        _job.c.kind == claim.kind,
+        _job.c.id < claim.id,
+    )
+    # by an expression, or PostgreSQL may look for it among all jobs
+    found = session.scalar(older.order_by(_job.c.id + sa.literal_column("0")).limit(1))
+    return cast("datetime | None", found)
+
+
+_first: Final = _job.alias()
+_IS_FIRST: Final = (
+    sa.select(sa.func.min(_first.c.id))
+    .where(
+        _first.c.key == _job.c.key,
+        _first.c.state.in_((JobState.pending, JobState.running)),
+        _first.c.kind == _job.c.kind,
+    )
+    .scalar_subquery()
+)
+_LET_GO: Final = (
+    sa.update(_job)
+    .where(
+        _job.c.key.in_(sa.bindparam("keys", expanding=True)),
+        _job.c.state == JobState.pending,
+        _job.c.kind == sa.bindparam("the_kind"),
+        _job.c.reason == WAITS_ITS_TURN,
+        _job.c.due_at > sa.bindparam("now", type_=_job.c.due_at.type),
+        _job.c.id == _IS_FIRST,
+    )
+    .values(due_at=sa.bindparam("now", type_=_job.c.due_at.type))
+)
+
+
+def _let_next_go(
+    session: Session, ended: Collection[tuple[str, str]], now: datetime, *, locked: bool = True
+) -> None:
+    """Let what waits for its turn behind jobs of these kinds and keys be due, if its turn has come.
+
+    Two workers that end neighbours of one key at the same time would not see each other's: with ``locked``
+    the second waits until the first has committed.
+    """
+    kinds: dict[str, list[str]] = {}
+    for kind, key in sorted(ended):
+        kinds.setdefault(kind, []).append(key)
+    for kind, keys in kinds.items():
+        if locked and _dialect(session) == "postgresql":
+            for key in keys:
+                session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(key, 0))))
+        session.execute(_LET_GO, {"keys": keys, "the_kind": kind, "now": now})
+
+
+def cancel(session: Session, reason: str, *where: sa.ColumnElement[bool]) -> int:
+    """Give up the jobs that wait and meet these conditions, and return their number.
+
+    What a worker claims at this moment is passed over.
+    """
+    now = current_site().now()
+    waiting = sa.select(_job.c.id).where(_job.c.state == JobState.pending, *where)
+    ended = (
+        sa.update(_job)
+        .where(_locked(_dialect(session), waiting))
+        .values(state=JobState.dead, reason=reason, finished_at=now)
+        .returning(_job.c.kind, _job.c.key)
+    )
+    rows = session.execute(ended).all()
+    _let_next_go(session, {(row.kind, row.key) for row in rows if row.key is not None}, now, locked=False)
+    return len(rows)
 
 
 def put_off(session: Session, *, kind: str, host: str, now: datetime, until: datetime) -> None:

@@ -274,8 +274,7 @@ class Worker:
             self._settle_at = now + SETTLE_SECONDS
         self._settling += finished
         for each in finished:
-            given_up = each.outcome.verdict is Verdict.again and each.claim.is_last
-            self.tally[Verdict.dead.value if given_up else each.outcome.verdict.value] += 1
+            self.tally[Verdict.dead.value if each.is_given_up else each.outcome.verdict.value] += 1
 
     def _start_threads(self) -> None:
         for number in range(len(self._threads), self._desk.threads_wanted()):

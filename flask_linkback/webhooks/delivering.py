@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from sqlalchemy.orm import Session
@@ -17,6 +17,7 @@ from ..outbox.jobs import Claim, Outcome, Verdict
 from ..outbox.replies import attempt_of, outcome_of
 from ..protocols import standardwebhooks
 from ..site import Site
+from . import health
 from .dispatch import hook_of
 from .hooks import Hook
 from .listeners import ACTIVE, secrets_of
@@ -25,9 +26,12 @@ __all__ = ["WHY_NOT", "Post", "deliver", "message_id"]
 
 WHY_NOT: Final = {
     ListenerState.paused: "The listener is paused.",
-    ListenerState.disabled: "The listener is disabled.",
+    ListenerState.disabled: health.DISABLED,
     ListenerState.unverified: "The listener has not answered the handshake yet.",
 }
+_TURN_SECONDS: Final = 30.0
+"""How long after the older one is due a delivery looks again whether its turn has come."""
+_LONGEST_TURN_SECONDS: Final = 600.0
 
 
 class Post(Protocol):
@@ -81,12 +85,30 @@ class _Delivery:
 def deliver(site: Site, claim: Claim) -> Outcome:
     """Handle a job: send a listener an event.
 
-    Each 2xx is taken for a yes, each redirect for a no (Standard Webhooks, "Webhook delivery").
+    Each 2xx is taken for a yes, each redirect for a no (Standard Webhooks, "Webhook delivery"). 410 disables
+    the listener. Of deliveries of one key the older one goes first: the others wait until it is done or dead.
     """
+    outcome = _wait_turn(site, claim) or _deliver(site, claim)
+    return outcome if claim.key is None else replace(outcome, in_order=True)
+
+
+def _wait_turn(site: Site, claim: Claim) -> Outcome | None:
+    """Put off what comes after another one of its key; that costs no attempt."""
+    if claim.key is None:
+        return None
+    due_at = jobs.older_of(site.session, claim)
+    if due_at is None:
+        return None
+    # when the older one ends, this one is due at once; should a worker die in between, a little later
+    seconds = (due_at - site.now()).total_seconds() + _TURN_SECONDS
+    return jobs.later(min(max(seconds, _TURN_SECONDS), _LONGEST_TURN_SECONDS), jobs.WAITS_ITS_TURN)
+
+
+def _deliver(site: Site, claim: Claim) -> Outcome:
     session = site.session
     delivery = _read(site, session, claim)
-    if isinstance(delivery, str):
-        return jobs.done(delivery)
+    if isinstance(delivery, Outcome):
+        return delivery
     session.rollback()  # no transaction stays open over HTTP
     started_at = site.now()
     try:
@@ -94,25 +116,39 @@ def deliver(site: Site, claim: Claim) -> Outcome:
     except FetchError as error:
         reply = error
     attempt = attempt_of(site, delivery.listener.url, started_at, reply)
-    outcome = _allowed(claim, delivery.hook, outcome_of(site, reply, attempt, keep_trying=True))
+    outcome = outcome_of(site, reply, attempt, keep_trying=True)
+    _note(site, claim, delivery.listener, reply, outcome)
+    outcome = _allowed(claim, delivery.hook, outcome)
     _announce(site, claim, outcome)
     return outcome
 
 
-def _read(site: Site, session: Session, claim: Claim) -> _Delivery | str:
-    """Return what a delivery needs, apart from the session, or why there is nothing to send."""
+def _read(site: Site, session: Session, claim: Claim) -> _Delivery | Outcome:
+    """Return what a delivery needs, apart from the session, or how it ends without being sent."""
     listener = session.get(Listener, claim.listener_id)
     event = session.get(Event, claim.event_id)
     if listener is None:
-        return "The listener is gone."
+        return jobs.done("The listener is gone.")
     if listener.state not in ACTIVE:
-        return WHY_NOT[listener.state]
+        return jobs.dead(WHY_NOT[listener.state])
     if event is None or event.data is None:
-        return "The event is not kept any more."
+        return jobs.dead("The event is not kept any more.")
     secrets = secrets_of(session, listener.id, site.now())
     session.expunge_all()
     hook = hook_of(site, event.hook)
     return _Delivery(site=site, event=event, listener=listener, secrets=secrets, hook=hook)
+
+
+def _note(
+    site: Site, claim: Claim, listener: Listener, reply: Response | FetchError, outcome: Outcome
+) -> None:
+    """Note what an answer says of the listener's health."""
+    if outcome.verdict is Verdict.done:
+        health.note_success(site, claim, listener)
+    elif isinstance(reply, Response) and reply.status == 410:
+        health.disable(site, claim, listener, "It answered 410: it wants nothing any more.")
+    else:
+        health.note_failure(site, claim, listener, outcome.reason)
 
 
 def _allowed(claim: Claim, hook: Hook, outcome: Outcome) -> Outcome:
