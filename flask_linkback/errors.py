@@ -12,6 +12,7 @@
     ├── BulkRefused              a bulk statement would change watched rows unseen
     ├── AlreadyRegistered        the name of a hook or receiver that is taken
     ├── NotRegistered            a hook that is not there
+    ├── ReplayRefused            a delivery that cannot be sent again now (also a ValueError)
     ├── UnknownTarget            a URL or object that accepts no linkbacks
     ├── MatchError               a filter that cannot be made, kept or searched with (also a ValueError)
     ├── NoHub                    nobody says which hub is to be told (also a ValueError)
@@ -49,6 +50,7 @@ __all__ = [
     "MissingExtra",
     "NoHub",
     "NotRegistered",
+    "ReplayRefused",
     "SubscriptionError",
     "TooLarge",
     "TooManyRedirects",
@@ -105,6 +107,10 @@ class AlreadyRegistered(LinkbackError):
 
 class NotRegistered(LinkbackError):
     """No hook of this name is registered."""
+
+
+class ReplayRefused(LinkbackError, ValueError):
+    """The delivery cannot be sent again now."""
 
 
 class UnknownTarget(LinkbackError):

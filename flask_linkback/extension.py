@@ -44,7 +44,7 @@ from .linkbacks import (
 )
 from .linkbacks.spam import SpamChecks
 from .linkbacks.targets import Target, Targets, View
-from .models import Event, Listener, Mention, Subscriber, Subscription, SubscriptionState
+from .models import Event, Job, Listener, Mention, Subscriber, Subscription, SubscriptionState
 from .outbox import burying, health, jobs, worker
 from .outbox.worker import Runner
 from .protocols.entries import ParsedFeed, parse
@@ -54,6 +54,7 @@ from .site import EXTENSION, Site, current_site
 from .webhooks import delivering as deliveries
 from .webhooks import dispatch, trying
 from .webhooks import receiving as webhooks
+from .webhooks import dispatch, replaying, trying
 from .webhooks import health as listener_health
 from .webhooks.listeners import WATCH
 from .webhooks.recording import DELIVER, DISPATCH
@@ -325,6 +326,43 @@ class Webhooks:
     ) -> Sequence[tuple[Event, bool, str]]:
         """Run a filter on the newest events, of a name or pattern or of all: (event, matched, reason)."""
         return trying.try_filter(current_site(), filter, last, event)
+
+    # --- once more -----------------------------------------------------------------------------------
+
+    def replay(self, delivery: Job | int, *, again: bool = False) -> Job:
+        """Owe a listener an event once more, under the same ``webhook-id``; the caller commits.
+
+        ``delivery`` is the job, or its id. Raises `ReplayRefused` while it waits or runs, where there is
+        nothing to send any more, and for what was delivered already, unless ``again`` says so.
+        """
+        return replaying.replay(current_site(), delivery, again=again)
+
+    def recover(self, listener: Listener, since: datetime, *, dry_run: bool = False) -> int:
+        """Owe a listener all that was given up since a time of the last 14 days; return how many they are.
+
+        With ``dry_run`` they are only counted. What was cancelled stays so. The caller commits.
+        """
+        return replaying.recover(current_site(), listener, since, dry_run=dry_run)
+
+    def backfill(self, listener: Listener, since: datetime, *, dry_run: bool = False) -> int:
+        """Owe a listener the events since a time that it wants and never got; return how many they are.
+
+        With ``dry_run`` they are only counted. The caller commits.
+        """
+        return replaying.backfill(current_site(), listener, since, dry_run=dry_run)
+
+    def cancel(
+        self,
+        listener: Listener | None = None,
+        *,
+        event: Event | None = None,
+        delivery: Job | None = None,
+    ) -> int:
+        """Give up what waits for a listener, of an event or both, or one delivery; return how many that is.
+
+        They are dead then, with the reason "cancelled". The caller commits.
+        """
+        return replaying.cancel(current_site(), listener, event=event, job=delivery)
 
 
 class Linkback:

@@ -45,16 +45,18 @@ __all__ = [
     "dead",
     "done",
     "hasten",
+    "in_order",
     "is_ours",
     "is_owed",
     "is_waiting",
     "later",
-    "older_of",
     "put_off",
     "reclaim",
     "renew",
     "replay",
+    "replay_all",
     "turn",
+    "wait_turn",
     "waiting_of",
 ]
 
@@ -73,6 +75,8 @@ _SOON: Final = timedelta(seconds=10)
 """Workers look by themselves more often than this: nobody need be woken for what is due later."""
 WAITS_ITS_TURN: Final = "An older one about the same comes first."
 """Why a job was put off that is to be done in order; by that it is known when its turn comes."""
+_MISSED_SECONDS: Final = 30.0
+_LONGEST_TURN_SECONDS: Final = 600.0
 _BOTH_STATES: Final = sa.text("state IN ('pending', 'running')")
 """The condition of the partial index, letter by letter: without it SQLite does not use the index."""
 
@@ -156,12 +160,13 @@ def add_for_each(
     key: sa.ColumnElement[str] | InstrumentedAttribute[str] | None = None,
     payload: Mapping[str, Any] | None = None,
     listener_id: sa.ColumnElement[int] | InstrumentedAttribute[int] | None = None,
-    event_id: int | None = None,
+    event_id: int | sa.ColumnElement[int] | InstrumentedAttribute[int] | None = None,
+    order_by: sa.ColumnElement[Any] | InstrumentedAttribute[Any] | None = None,
 ) -> int:
     """Write a due job for each row of a table that meets the conditions, by one statement; return the number.
 
-    ``host``, ``key`` and ``listener_id`` are columns of that table; the values of ``payload`` are columns or
-    numbers.
+    ``host``, ``key``, ``listener_id`` and ``event_id`` are columns of that table, or literals; the values of
+    ``payload`` are columns or numbers. ``order_by`` is the column in whose order the jobs come.
     """
     now = current_site().now()
     dialect = _dialect(session)
@@ -184,8 +189,12 @@ def add_for_each(
     if listener_id is not None:
         columns["listener_id"] = listener_id
     if event_id is not None:
-        columns["event_id"] = sa.literal(event_id, _job.c.event_id.type)
+        columns["event_id"] = (
+            sa.literal(event_id, _job.c.event_id.type) if isinstance(event_id, int) else event_id
+        )
     rows = sa.select(*columns.values()).where(*where)
+    if order_by is not None:
+        rows = rows.order_by(order_by)
     insert = sa.insert(_job).from_select(list(columns), rows, include_defaults=False)
     counted = insert.execution_options(preserve_rowcount=True)
     count: int = session.execute(counted).rowcount  # type: ignore[attr-defined]
@@ -198,7 +207,7 @@ def add_for_event(session: Session, kind: str, event: Mapping[str, Any]) -> int:
     """Write an event and a due job about it, and return the event's id: with as few statements as can be.
 
     For it happens in commits that people wait for. ``event`` has all columns but the id; data and changes
-    as text.
+    as text. The job's key is the event's order.
     """
     now = current_site().now()
     connection = session.connection(bind_arguments={"clause": _ADD_EVENT})
@@ -221,7 +230,7 @@ def _insert_event(json: str) -> str:
 
 
 _INSERT_EVENT_JOB: Final = (
-    f"INSERT INTO {_job.name} (kind, state, due_at, host, event_id, attempts, reason, created_at)"
+    f"INSERT INTO {_job.name} (kind, state, due_at, host, key, event_id, attempts, reason, created_at)"
 )
 
 
@@ -235,12 +244,12 @@ def _typed(statement: str) -> sa.TextClause:
 
 _ADD_EVENT: Final = _typed(_insert_event(":{}"))
 _ADD_EVENT_JOB: Final = _typed(
-    f"{_INSERT_EVENT_JOB} VALUES (:kind, 'pending', :now, '', :event_id, 0, '', :now)"
+    f"{_INSERT_EVENT_JOB} VALUES (:kind, 'pending', :now, '', :order_hash, :event_id, 0, '', :now)"
 )
 _ADD_EVENT_AND_JOB: Final = _typed(
     f"WITH new_event AS ({_insert_event('CAST(:{} AS json)')} RETURNING id), "  # noqa: S608  names of ours
     f"new_job AS ({_INSERT_EVENT_JOB} "
-    "SELECT :kind, 'pending', least(:now, now()), '', id, 0, '', :now FROM new_event) "
+    "SELECT :kind, 'pending', least(:now, now()), '', :order_hash, id, 0, '', :now FROM new_event) "
     f"SELECT id, pg_notify('{CHANNEL}', '') FROM new_event"
 )
 
@@ -796,11 +805,14 @@ def _text(text: str) -> str:
 # --- in order ----------------------------------------------------------------------------------------
 
 
-def older_of(session: Session, claim: Claim) -> datetime | None:
-    """Return when the oldest job of a claim's kind and key is due that is before it; None without one.
+def wait_turn(session: Session, claim: Claim) -> Outcome | None:
+    """Put a job off behind the oldest of its kind and key that waits or runs; None when its turn has come.
 
-    For one that runs it is the end of its lease.
+    That costs no attempt. When the one before ends, with an outcome that is ``in_order``, this one is due at
+    once; should that be missed, some time after the one before is due.
     """
+    if claim.key is None:
+        return None
     older = sa.select(_job.c.due_at).where(
         _job.c.key == claim.key,
         _job.c.state.in_((JobState.pending, JobState.running)),
@@ -808,8 +820,16 @@ def older_of(session: Session, claim: Claim) -> datetime | None:
         _job.c.id < claim.id,
     )
     # by an expression, or PostgreSQL may look for it among all jobs
-    found = session.scalar(older.order_by(_job.c.id + sa.literal_column("0")).limit(1))
-    return cast("datetime | None", found)
+    due_at = session.scalar(older.order_by(_job.c.id + sa.literal_column("0")).limit(1))
+    if due_at is None:
+        return None
+    seconds = max((due_at - current_site().now()).total_seconds(), 0.0) + _MISSED_SECONDS
+    return in_order(claim, later(min(seconds, _LONGEST_TURN_SECONDS), WAITS_ITS_TURN))
+
+
+def in_order(claim: Claim, outcome: Outcome) -> Outcome:
+    """Return the outcome of a job that has its turn: when it has ended, the next of its key goes."""
+    return outcome if claim.key is None else replace(outcome, in_order=True)
 
 
 _first: Final = _job.alias()
@@ -948,12 +968,17 @@ def reclaim(session: Session, now: datetime, attempts_allowed: int, *, burials: 
 
 def replay(session: Session, job_id: int) -> bool:
     """Make a dead or done job due again with all its attempts; say whether there was one."""
+    return replay_all(session, _job.c.id == job_id) > 0
+
+
+def replay_all(session: Session, *where: sa.ColumnElement[bool]) -> int:
+    """Make the dead and done jobs due again that meet these conditions, and return their number."""
+    finished = _job.c.state.in_((JobState.dead, JobState.done))
+    anew = {"state": JobState.pending, "attempts": 0, "finished_at": None, "reason": ""}
     result = session.execute(
-        sa.update(_job)
-        .where(_job.c.id == job_id, _job.c.state.in_((JobState.dead, JobState.done)))
-        .values(state=JobState.pending, due_at=current_site().now(), attempts=0, finished_at=None, reason="")
+        sa.update(_job).where(finished, *where).values(due_at=current_site().now(), **anew)
     )
-    if not result.rowcount:  # type: ignore[attr-defined]
-        return False
-    _added(session)
-    return True
+    count: int = result.rowcount  # type: ignore[attr-defined]
+    if count:
+        _added(session)
+    return count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sqlalchemy.orm import Session
@@ -29,9 +29,6 @@ WHY_NOT: Final = {
     ListenerState.disabled: health.DISABLED,
     ListenerState.unverified: "The listener has not answered the handshake yet.",
 }
-_TURN_SECONDS: Final = 30.0
-"""How long after the older one is due a delivery looks again whether its turn has come."""
-_LONGEST_TURN_SECONDS: Final = 600.0
 
 
 class Post(Protocol):
@@ -88,20 +85,7 @@ def deliver(site: Site, claim: Claim) -> Outcome:
     Each 2xx is taken for a yes, each redirect for a no (Standard Webhooks, "Webhook delivery"). 410 disables
     the listener. Of deliveries of one key the older one goes first: the others wait until it is done or dead.
     """
-    outcome = _wait_turn(site, claim) or _deliver(site, claim)
-    return outcome if claim.key is None else replace(outcome, in_order=True)
-
-
-def _wait_turn(site: Site, claim: Claim) -> Outcome | None:
-    """Put off what comes after another one of its key; that costs no attempt."""
-    if claim.key is None:
-        return None
-    due_at = jobs.older_of(site.session, claim)
-    if due_at is None:
-        return None
-    # when the older one ends, this one is due at once; should a worker die in between, a little later
-    seconds = (due_at - site.now()).total_seconds() + _TURN_SECONDS
-    return jobs.later(min(max(seconds, _TURN_SECONDS), _LONGEST_TURN_SECONDS), jobs.WAITS_ITS_TURN)
+    return jobs.wait_turn(site.session, claim) or jobs.in_order(claim, _deliver(site, claim))
 
 
 def _deliver(site: Site, claim: Claim) -> Outcome:

@@ -113,7 +113,14 @@ def matched(site: Site, session: Session, event: Event) -> set[int]:
 
 
 def dispatch(site: Site, claim: Claim) -> Outcome:
-    """Handle a job: find out who wants an event, and owe it to each of them, once."""
+    """Handle a job: find out who wants an event, and owe it to each of them, once.
+
+    Of one thing, in the order in which it happened: so its deliveries have their order, too.
+    """
+    return jobs.wait_turn(site.session, claim) or jobs.in_order(claim, _dispatch(site, claim))
+
+
+def _dispatch(site: Site, claim: Claim) -> Outcome:
     session = site.session
     event = None if claim.event_id is None else session.get(Event, claim.event_id)
     if event is None:

@@ -16,7 +16,7 @@ from .listeners import ACTIVE, check_pattern, hears
 from .match import load
 from .match import why as why_not
 
-__all__ = ["try_filter", "why"]
+__all__ = ["try_filter", "unwanted", "why"]
 
 
 def why(site: Site, event: Event, listener: Listener) -> str | None:
@@ -27,12 +27,17 @@ def why(site: Site, event: Event, listener: Listener) -> str | None:
         return WHY_NOT[listener.state]
     if event.data is None:
         return "The event is not kept any more."
+    return unwanted(site, event, listener)
+
+
+def unwanted(site: Site, event: Event, listener: Listener) -> str | None:
+    """Return why the filter of a listener leaves out an event that it hears of; None if it takes it."""
     hook = hook_of(site, event.hook)
     if type(hook).get_listeners is Hook.get_listeners and type(hook).event_filter is Hook.event_filter:
-        return why_not(load(listener.match), event.data, event.changes)
+        return why_not(load(listener.match), event.data or {}, event.changes)
     token = changed.set(event.changes or {})
     try:
-        wanting = hook.get_listeners(None, event.data)
+        wanting = hook.get_listeners(None, event.data or {})
     finally:
         changed.reset(token)
     if any(each.id == listener.id for each in wanting):
