@@ -40,6 +40,7 @@ __all__ = [
     "Link",
     "LinkState",
     "Listener",
+    "ListenerPace",
     "ListenerSecret",
     "ListenerState",
     "ListenerVersion",
@@ -830,6 +831,23 @@ class ListenerVersion(Base):
 
     hook_hash: Mapped[str] = mapped_column(sa.String(64))
     number: Mapped[int] = mapped_column(default=1)
+
+
+class ListenerPace(Base):
+    """How fast a listener is told that limits this: written for each of its deliveries."""
+
+    __tablename__ = "linkback_listener_pace"
+    __table_args__ = (sa.UniqueConstraint("listener_id"),)
+
+    listener_id: Mapped[int] = mapped_column(
+        _BigInt, sa.ForeignKey("linkback_listener.id", ondelete="CASCADE")
+    )
+    next_at: Mapped[datetime]
+    """When one more may begin."""
+    queued_until: Mapped[datetime]
+    """The first time that nobody was given yet who waits."""
+    leases: Mapped[list[Any]]
+    """Deliveries under way: [id of the job, seconds since 1970 when it counts as over]."""
 
 
 class ListenerSecret(Base):

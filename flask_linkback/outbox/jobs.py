@@ -58,6 +58,7 @@ __all__ = [
     "turn",
     "wait_turn",
     "waiting_of",
+    "wake",
 ]
 
 CHANNEL: Final = "flask_linkback"
@@ -299,6 +300,11 @@ def _added(session: Session, *, soon: bool = True) -> None:
     if soon and _dialect(session) == "postgresql":
         # sent with the commit, and not at all by a rollback
         session.execute(sa.select(sa.func.pg_notify(CHANNEL, ""))).close()
+
+
+def wake(session: Session) -> None:
+    """Let this transaction's commit wake the workers: jobs that waited are due."""
+    _added(session)
 
 
 def add_once(session: Session, job: NewJob) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from sqlalchemy.orm import Session
@@ -17,10 +17,11 @@ from ..outbox.jobs import Claim, Outcome, Verdict
 from ..outbox.replies import attempt_of, outcome_of
 from ..protocols import standardwebhooks
 from ..site import Site
-from . import health
+from . import health, pacing
 from .dispatch import hook_of
 from .hooks import Hook
 from .listeners import ACTIVE, secrets_of
+from .options import Options, options_of
 
 __all__ = ["WHY_NOT", "Post", "deliver", "message_id"]
 
@@ -53,6 +54,7 @@ class _Delivery:
     listener: Listener
     secrets: list[str]
     hook: Hook
+    options: Options
 
     def post(
         self, *, url: str | None = None, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -72,11 +74,13 @@ class _Delivery:
             "Webhook-Depth": str(self.event.depth + 1),
             **signed,
         }
-        return self.site.fetch.post(url or self.listener.url, body, headers=said, timeout=self._timeout())
+        return self.site.fetch.post(url or self.listener.url, body, headers=said, timeout=self.timeout)
 
-    def _timeout(self) -> float:
-        own = self.hook.timeout
-        return self.site.settings.fetch.delivery_timeout if own is None else own
+    @property
+    def timeout(self) -> float:
+        """What the listener says counts before what the hook says, and that before the setting."""
+        said = (self.options.timeout, self.hook.timeout, self.site.settings.fetch.delivery_timeout)
+        return next(each for each in said if each is not None)
 
 
 def deliver(site: Site, claim: Claim) -> Outcome:
@@ -94,15 +98,23 @@ def _deliver(site: Site, claim: Claim) -> Outcome:
     if isinstance(delivery, Outcome):
         return delivery
     session.rollback()  # no transaction stays open over HTTP
+    options = delivery.options
+    if options.is_limited:
+        put_off = pacing.take(site, claim, delivery.listener, options, delivery.timeout)
+        if put_off is not None:
+            return put_off
     started_at = site.now()
     try:
         reply: Response | FetchError = delivery.hook.deliver(delivery.event, delivery.listener, delivery.post)
     except FetchError as error:
         reply = error
+    finally:
+        if options.concurrency is not None:
+            pacing.give_back(site, claim, delivery.listener)
     attempt = attempt_of(site, delivery.listener.url, started_at, reply)
     outcome = outcome_of(site, reply, attempt, keep_trying=True)
     _note(site, claim, delivery.listener, reply, outcome)
-    outcome = _allowed(claim, delivery.hook, outcome)
+    outcome = _allowed(claim, delivery, outcome)
     _announce(site, claim, outcome)
     return outcome
 
@@ -119,8 +131,14 @@ def _read(site: Site, session: Session, claim: Claim) -> _Delivery | Outcome:
         return jobs.dead("The event is not kept any more.")
     secrets = secrets_of(session, listener.id, site.now())
     session.expunge_all()
-    hook = hook_of(site, event.hook)
-    return _Delivery(site=site, event=event, listener=listener, secrets=secrets, hook=hook)
+    return _Delivery(
+        site=site,
+        event=event,
+        listener=listener,
+        secrets=secrets,
+        hook=hook_of(site, event.hook),
+        options=options_of(listener),
+    )
 
 
 def _note(
@@ -135,14 +153,16 @@ def _note(
         health.note_failure(site, claim, listener, outcome.reason)
 
 
-def _allowed(claim: Claim, hook: Hook, outcome: Outcome) -> Outcome:
-    """Give up where the hook tries no more often."""
+def _allowed(claim: Claim, delivery: _Delivery, outcome: Outcome) -> Outcome:
+    """Give up where hook or listener let try no more often."""
     if outcome.verdict is not Verdict.again:
         return outcome
+    hook, own = delivery.hook, delivery.options.retry_schedule
+    is_last = claim.is_last if own is None else claim.attempts >= len(own)
     is_enough = hook.max_retries is not None and claim.attempts > hook.max_retries
-    if not hook.retry or is_enough or claim.is_last:
+    if not hook.retry or is_enough or is_last:
         return jobs.dead(outcome.reason, attempt=outcome.attempt)
-    return outcome
+    return replace(outcome, schedule=own)
 
 
 _SIGNALS: Final = {

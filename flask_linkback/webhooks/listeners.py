@@ -20,6 +20,7 @@ from ..models import Listener, ListenerSecret, ListenerState, ListenerVersion, S
 from ..protocols import standardwebhooks
 from ..site import Site
 from .match import dump
+from .options import checked_options
 
 __all__ = [
     "LISTENER_OPTIONS",
@@ -65,7 +66,7 @@ class NewListener:
 def add_listener(site: Site, new: NewListener) -> Listener:
     """Write a listener and its secret into the current session, flush, and return it. The caller commits.
 
-    ValueError for a pattern, header, secret or filter that cannot be, `AddressRefused` for such a URL.
+    ValueError for a pattern, header, option, secret or filter that cannot be, `AddressRefused` for such a URL.
     """
     check_url(new.url)
     check_pattern(new.hook)
@@ -83,7 +84,7 @@ def add_listener(site: Site, new: NewListener) -> Listener:
         match=dump(new.match),
         config=dict(new.config) or None,
         headers=headers or None,
-        options=dict(new.options) if new.options else None,
+        options=checked_options(new.options or {}) or None,
         created_at=now,
         updated_at=now,
     )
