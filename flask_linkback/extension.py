@@ -44,7 +44,7 @@ from .linkbacks import (
 )
 from .linkbacks.spam import SpamChecks
 from .linkbacks.targets import Target, Targets, View
-from .models import Event, Job, Listener, Mention, Subscriber, Subscription, SubscriptionState
+from .models import Event, Job, Listener, ListenerSecret, Mention, Subscriber, Subscription, SubscriptionState
 from .outbox import burying, health, jobs, worker
 from .outbox.worker import Runner
 from .protocols.entries import ParsedFeed, parse
@@ -55,6 +55,7 @@ from .webhooks import delivering as deliveries
 from .webhooks import dispatch, trying
 from .webhooks import receiving as webhooks
 from .webhooks import dispatch, replaying, trying
+from .webhooks import dispatch, replaying, rotating, switching, trying
 from .webhooks import health as listener_health
 from .webhooks.listeners import WATCH
 from .webhooks.recording import DELIVER, DISPATCH
@@ -326,6 +327,42 @@ class Webhooks:
     ) -> Sequence[tuple[Event, bool, str]]:
         """Run a filter on the newest events, of a name or pattern or of all: (event, matched, reason)."""
         return trying.try_filter(current_site(), filter, last, event)
+
+    # --- listeners -----------------------------------------------------------------------------------
+
+    def pause(self, listener: Listener) -> None:
+        """Send a listener nothing until it is resumed; what waits for it is given up. The caller commits."""
+        switching.pause(current_site(), listener)
+
+    def resume(self, listener: Listener) -> None:
+        """Let a paused listener have its events again; the caller commits.
+
+        ValueError for one that is disabled: that resumes by a passing `test`.
+        """
+        switching.resume(current_site(), listener)
+
+    def test(self, listener: Listener, data: Any = None, type: str | None = None) -> switching.Tested:
+        """Send a listener a test event now, and say what was sent and answered; it commits.
+
+        It is marked by a header ``Webhook-Test`` and never sent again. Without ``data`` it says what the newest
+        event said that the listener hears of. Taken by a 2xx, it lets a disabled or paused listener have its
+        events again. ValueError for one that has not answered the handshake.
+        """
+        return switching.send_test(current_site(), listener, data, type)
+
+    def secrets(self, listener: Listener) -> Sequence[ListenerSecret]:
+        """Return the secrets that sign what a listener is sent, the newest first."""
+        return rotating.secrets(current_site(), listener)
+
+    def rotate_secret(
+        self, listener: Listener, overlap_seconds: float = rotating.DAY_SECONDS, secret: str | None = None
+    ) -> str:
+        """Give a listener a new secret and return it; the old one signs, too, for so long. The caller commits.
+
+        ``overlap_seconds`` is seven days at most, ``secret`` a ``whsec_...`` or the private key ``whsk_...`` of
+        a pair. ValueError for others.
+        """
+        return rotating.rotate_secret(current_site(), listener, overlap_seconds, secret)
 
     # --- once more -----------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from sqlalchemy.orm import Session
@@ -23,7 +23,7 @@ from .hooks import Hook
 from .listeners import ACTIVE, secrets_of
 from .options import Options, options_of
 
-__all__ = ["WHY_NOT", "Post", "deliver", "message_id"]
+__all__ = ["WHY_NOT", "Delivery", "Message", "Post", "deliver", "message_id"]
 
 WHY_NOT: Final = {
     ListenerState.paused: "The listener is paused.",
@@ -46,7 +46,16 @@ def message_id(event: Event, listener_id: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Delivery:
+class Message:
+    """What is sent."""
+
+    url: str
+    body: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
     """An event and a listener, with what is needed to send the one to the other."""
 
     site: Site
@@ -55,11 +64,18 @@ class _Delivery:
     secrets: list[str]
     hook: Hook
     options: Options
+    more_headers: Mapping[str, str] = field(default_factory=dict)
 
     def post(
         self, *, url: str | None = None, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """Sign and send; a new signature for each attempt (Standard Webhooks, "Signature scheme")."""
+        """Sign and send."""
+        return self.send(self.compose(url=url, body=body, headers=headers))
+
+    def compose(
+        self, *, url: str | None = None, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Message:
+        """Sign; a new signature for each attempt (Standard Webhooks, "Signature scheme")."""
         body = self.hook.serialize(self.event, self.listener) if body is None else body
         signed = standardwebhooks.headers(
             self.secrets,
@@ -71,10 +87,14 @@ class _Delivery:
             "Content-Type": "application/json",
             **(self.listener.headers or {}),
             **(headers or {}),
+            **self.more_headers,
             "Webhook-Depth": str(self.event.depth + 1),
             **signed,
         }
-        return self.site.fetch.post(url or self.listener.url, body, headers=said, timeout=self.timeout)
+        return Message(url=url or self.listener.url, body=body, headers=said)
+
+    def send(self, message: Message) -> Response:
+        return self.site.fetch.post(message.url, message.body, headers=message.headers, timeout=self.timeout)
 
     @property
     def timeout(self) -> float:
@@ -119,7 +139,7 @@ def _deliver(site: Site, claim: Claim) -> Outcome:
     return outcome
 
 
-def _read(site: Site, session: Session, claim: Claim) -> _Delivery | Outcome:
+def _read(site: Site, session: Session, claim: Claim) -> Delivery | Outcome:
     """Return what a delivery needs, apart from the session, or how it ends without being sent."""
     listener = session.get(Listener, claim.listener_id)
     event = session.get(Event, claim.event_id)
@@ -131,7 +151,7 @@ def _read(site: Site, session: Session, claim: Claim) -> _Delivery | Outcome:
         return jobs.dead("The event is not kept any more.")
     secrets = secrets_of(session, listener.id, site.now())
     session.expunge_all()
-    return _Delivery(
+    return Delivery(
         site=site,
         event=event,
         listener=listener,
@@ -153,7 +173,7 @@ def _note(
         health.note_failure(site, claim, listener, outcome.reason)
 
 
-def _allowed(claim: Claim, delivery: _Delivery, outcome: Outcome) -> Outcome:
+def _allowed(claim: Claim, delivery: Delivery, outcome: Outcome) -> Outcome:
     """Give up where hook or listener let try no more often."""
     if outcome.verdict is not Verdict.again:
         return outcome

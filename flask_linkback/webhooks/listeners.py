@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from .. import changes
 from ..changes import BulkPolicy, BulkStatement, Change, Kind, Watch
+from ..errors import BadSecret
 from ..fetch import check_url
 from ..models import Listener, ListenerSecret, ListenerState, ListenerVersion, Secret, digest, host_of
 from ..protocols import standardwebhooks
@@ -72,7 +73,7 @@ def add_listener(site: Site, new: NewListener) -> Listener:
     check_pattern(new.hook)
     headers = checked_headers(new.headers or {})
     secret = new.secret or standardwebhooks.new_secret()
-    standardwebhooks.check_secret(secret)
+    check_secret(secret)
     now, session = site.now(), site.session
     listener = Listener(
         hook=new.hook,
@@ -100,6 +101,16 @@ def check_pattern(hook: str) -> None:
     """Refuse what is no name and no pattern: a star stands alone, or for all that follows a dot."""
     if not _PATTERN.fullmatch(hook):
         raise ValueError(f"{hook[:80]!r} is no name of a hook, nor a pattern such as 'person.*'.")
+
+
+def check_secret(secret: str) -> None:
+    """Refuse what nobody can sign with; raises `BadSecret`, a ValueError."""
+    standardwebhooks.check_secret(secret)
+    if secret.startswith(standardwebhooks.PUBLIC_KEY):
+        raise BadSecret(
+            f"A key {standardwebhooks.PUBLIC_KEY}... only verifies: give the "
+            f"{standardwebhooks.PRIVATE_KEY}... of the pair."
+        )
 
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -107,7 +107,7 @@ def _give_times(
     session: Session, listener_id: int, pace: Any, now: datetime, interval: timedelta
 ) -> datetime:
     """Give a delivery the next time that is free, and the ones after that to all others that are due."""
-    first = max(pace.next_at, pace.queued_until)
+    first: datetime = max(pace.next_at, pace.queued_until)
     due = _waiting(listener_id).where(_job.c.due_at <= now).limit(_AT_A_TIME)
     ids = list(session.scalars(due.with_for_update(skip_locked=True)))
     if ids:

@@ -68,6 +68,7 @@ def record(site: Site, session: Session, new: NewEvent) -> int | None:
             WARN_BYTES,
             extra={"hook": new.hook},
         )
+    order_hash = None if new.order_key is None else digest(new.hook, new.order_key)[:32]
     row = {
         "uid": uuid.uuid4().hex,
         "type": new.type,
