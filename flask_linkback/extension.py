@@ -45,7 +45,7 @@ from .linkbacks import (
 from .linkbacks.spam import SpamChecks
 from .linkbacks.targets import Target, Targets, View
 from .models import Event, Job, Listener, ListenerSecret, Mention, Subscriber, Subscription, SubscriptionState
-from .outbox import burying, health, jobs, worker
+from .outbox import burying, health, jobs, retention, worker
 from .outbox.worker import Runner
 from .protocols.entries import ParsedFeed, parse
 from .protocols.webhook_schemes import Scheme
@@ -56,6 +56,7 @@ from .webhooks import dispatch, trying
 from .webhooks import receiving as webhooks
 from .webhooks import dispatch, replaying, trying
 from .webhooks import dispatch, replaying, rotating, switching, trying
+from .webhooks import dispatch, keeping, recording, replaying, rotating, switching, trying
 from .webhooks import health as listener_health
 from .webhooks.listeners import WATCH
 from .webhooks.recording import DELIVER, DISPATCH
@@ -127,6 +128,8 @@ _CHORES: Final[Sequence[Callable[[Site], Any]]] = (
     subscribers.sweep,
     distributing.sweep,
     webhooks.sweep,
+    keeping.sweep,
+    retention.sweep,
 )
 
 
@@ -475,6 +478,7 @@ class Linkback:
         self._register_blueprints(app, settings)
         _add_to_templates(app)
         app.before_request(_before_request)
+        app.teardown_request(_after_request)
         app.after_request(door.advertise)
         app.after_request(publisher.advertise)
         app.cli.add_command(linkback_cli)
@@ -718,9 +722,19 @@ def _add_to_templates(app: Flask) -> None:
     app.jinja_env.add_extension(templating.PingbackTags)
 
 
+_DEPTH_BEFORE: Final = "flask_linkback.depth"
+"""Where a request keeps how deep we were before it: one may be made within another."""
+
+
 def _before_request() -> ResponseReturnValue | None:
     site = current_site()
+    request.environ[_DEPTH_BEFORE] = recording.depth.get()
+    recording.depth.set(recording.parse_depth(request.headers.get("Webhook-Depth")))
     if request.endpoint is not None:
         site.get(Targets).by_endpoint(site)  # a wrong endpoint is told at the first request
     site.get(Runner).ensure_alive(site)
     return pages.answer_for_absent(site)
+
+
+def _after_request(_: BaseException | None) -> None:
+    recording.depth.set(request.environ.get(_DEPTH_BEFORE, 0))

@@ -21,13 +21,11 @@ from .hooks import Hook, changed
 from .index import MatchIndex
 from .listeners import ACTIVE, hears, keys_of
 from .match import load
-from .recording import DELIVER
+from .recording import DELIVER, MAX_DEPTH
 from .registry import HookRegistry
 
 __all__ = ["Indexes", "dispatch", "hook_of", "matched", "owe_deliveries"]
 
-MAX_DEPTH: Final = 5
-"""So many webhooks may cause one another: a loop ends here."""
 _listener: Final = Listener.__table__
 _version: Final = ListenerVersion.__table__
 
@@ -127,8 +125,8 @@ def _dispatch(site: Site, claim: Claim) -> Outcome:
         return jobs.done("The event is not kept any more.")
     if event.dispatched_at is not None:
         return jobs.done()
-    if event.depth > MAX_DEPTH:
-        return jobs.dead(f"More than {MAX_DEPTH} webhooks led to it: it looks like a loop.")
+    if event.depth >= MAX_DEPTH:
+        return jobs.dead(f"{MAX_DEPTH} webhooks led to it, one causing the other: it looks like a loop.")
     event_id = event.id
     ids = matched(site, session, event)
     session.rollback()

@@ -16,7 +16,17 @@ from ..models import digest
 from ..outbox import jobs
 from ..site import Site
 
-__all__ = ["DELIVER", "DISPATCH", "MAX_BYTES", "MAX_TYPE_CHARACTERS", "NewEvent", "depth", "record"]
+__all__ = [
+    "DELIVER",
+    "DISPATCH",
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_TYPE_CHARACTERS",
+    "NewEvent",
+    "depth",
+    "parse_depth",
+    "record",
+]
 
 DISPATCH: Final = "dispatch_event"
 """The kind of job that finds out who wants an event."""
@@ -29,6 +39,8 @@ WARN_BYTES: Final = 20 * 1024
 MAX_TYPE_CHARACTERS: Final = 255
 depth: ContextVar[int] = ContextVar("flask_linkback.depth", default=0)
 """How many webhooks, one causing the other, led to what is done just now."""
+MAX_DEPTH: Final = 5
+"""So many webhooks may cause one another: a loop ends here."""
 logger = logging.getLogger("flask_linkback.webhooks")
 
 
@@ -45,6 +57,14 @@ class NewEvent:
     changes: Mapping[str, Any] | None = None
     object_key: str | None = None
     order_key: str | None = None
+
+
+def parse_depth(text: str | None) -> int:
+    """Return what a ``Webhook-Depth`` says: 0 for none and for rubbish, `MAX_DEPTH` for all that is more."""
+    text = (text or "").strip()
+    if not (text.isascii() and text.isdigit()):
+        return 0
+    return min(int(text[:9]), MAX_DEPTH)
 
 
 def record(site: Site, session: Session, new: NewEvent) -> int | None:
@@ -68,7 +88,6 @@ def record(site: Site, session: Session, new: NewEvent) -> int | None:
             WARN_BYTES,
             extra={"hook": new.hook},
         )
-    order_hash = None if new.order_key is None else digest(new.hook, new.order_key)[:32]
     row = {
         "uid": uuid.uuid4().hex,
         "type": new.type,
