@@ -57,6 +57,7 @@ from .webhooks import receiving as webhooks
 from .webhooks import dispatch, replaying, trying
 from .webhooks import dispatch, replaying, rotating, switching, trying
 from .webhooks import dispatch, keeping, recording, replaying, rotating, switching, trying
+from .webhooks import dispatch, keeping, recording, replaying, rotating, shaking, switching, trying
 from .webhooks import health as listener_health
 from .webhooks.listeners import WATCH
 from .webhooks.recording import DELIVER, DISPATCH
@@ -109,6 +110,7 @@ _HANDLERS: Final[Mapping[str, Callable[..., jobs.Outcome]]] = {
     DELIVER: deliveries.deliver,
     webhooks.HANDLE: webhooks.handle,
     listener_health.TEND: listener_health.tend,
+    shaking.SHAKE: shaking.shake,
     jobs.BURY: burying.bury,
 }
 _BURIALS: Final[Mapping[str, Callable[..., Any]]] = {
@@ -352,6 +354,13 @@ class Webhooks:
         events again. ValueError for one that has not answered the handshake.
         """
         return switching.send_test(current_site(), listener, data, type)
+
+    def verify(self, listener: Listener) -> None:
+        """Ask a listener again, whose handshake failed, once the transaction commits.
+
+        ValueError for one that needs none.
+        """
+        shaking.verify(current_site(), listener)
 
     def secrets(self, listener: Listener) -> Sequence[ListenerSecret]:
         """Return the secrets that sign what a listener is sent, the newest first."""

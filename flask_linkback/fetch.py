@@ -772,6 +772,11 @@ class Fetcher:
         """Return the answer to a HEAD."""
         return self._fetch("HEAD", url, None, headers, purpose, timeout, None, None)
 
+    def options(self, url: str, *, headers: Mapping[str, str] | None = None, purpose: str = "") -> Response:
+        """Return the answer to an OPTIONS without its body; a redirect is an answer like others."""
+        timeout, enough = self._settings.delivery_timeout, lambda response, data: True
+        return self._fetch("OPTIONS", url, None, headers, purpose, timeout, None, enough, follow=False)
+
     def post(
         self,
         url: str,

@@ -19,6 +19,7 @@ from ..protocols import standardwebhooks
 from ..site import Site
 from . import health, pacing
 from .dispatch import hook_of
+from .formats import FORMATS, Said
 from .hooks import Hook
 from .listeners import ACTIVE, secrets_of
 from .options import Options, options_of
@@ -76,22 +77,30 @@ class Delivery:
         self, *, url: str | None = None, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Message:
         """Sign; a new signature for each attempt (Standard Webhooks, "Signature scheme")."""
-        body = self.hook.serialize(self.event, self.listener) if body is None else body
+        said = self._said() if body is None else Said(headers={"Content-Type": "application/json"}, body=body)
         signed = standardwebhooks.headers(
             self.secrets,
             webhook_id=message_id(self.event, self.listener.id),
             at=self.site.now(),
-            body=body,
+            body=said.body,
         )
-        said = {
-            "Content-Type": "application/json",
+        all_headers = {
+            **said.headers,
             **(self.listener.headers or {}),
             **(headers or {}),
             **self.more_headers,
             "Webhook-Depth": str(self.event.depth + 1),
             **signed,
         }
-        return Message(url=url or self.listener.url, body=body, headers=said)
+        return Message(url=url or self.listener.url, body=said.body, headers=all_headers)
+
+    def _said(self) -> Said:
+        """The event as the listener wants it said, which is as the hook does where it wants nothing else."""
+        say = FORMATS.get(self.options.format)
+        if say is not None:
+            return say(self.site, self.event)
+        body = self.hook.serialize(self.event, self.listener)
+        return Said(headers={"Content-Type": "application/json"}, body=body)
 
     def send(self, message: Message) -> Response:
         return self.site.fetch.post(message.url, message.body, headers=message.headers, timeout=self.timeout)

@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -20,6 +19,7 @@ from ..models import Event, Listener, key_of
 from ..outbox import jobs, worker
 from ..outbox.errands import run_errands
 from ..site import Site, current_site
+from .formats import body_of
 from .listeners import LISTENER_OPTIONS, NewListener, active_listeners, add_listener
 from .match import Matchable, holds, load, mtuplelist_to_matchdict
 from .recording import DELIVER, DISPATCH, MAX_TYPE_CHARACTERS, NewEvent, record
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..fetch import Response
     from .delivering import Post
 
-__all__ = ["Hook", "IntermediateListener", "ModelHook", "SignalHook", "body_of", "changed"]
+__all__ = ["Hook", "IntermediateListener", "ModelHook", "SignalHook", "changed"]
 
 logger = logging.getLogger("flask_linkback.webhooks")
 _OPTIONS: Final = (
@@ -440,22 +440,6 @@ class ModelHook(Hook):
 
     def _failed(self, session: Session, seen: Sequence[Change | BulkStatement], error: Exception) -> None:
         self._bury(session, error)
-
-
-def body_of(event: Event) -> bytes:
-    """Return an event as Standard Webhooks has it: ``type``, ``timestamp``, ``data``, and our ``changes``."""
-    body = {
-        "type": event.type,
-        "timestamp": timestamp_of(event.created_at),
-        "data": event.data or {},
-        "changes": event.changes or {},
-    }
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def timestamp_of(at: datetime) -> str:
-    """ISO 8601, in UTC."""
-    return at.isoformat().replace("+00:00", "Z")
 
 
 def _forms() -> Any:

@@ -22,6 +22,7 @@ from ..protocols import standardwebhooks
 from ..site import Site
 from .match import dump
 from .options import checked_options
+from .shaking import owe_handshake
 
 __all__ = [
     "LISTENER_OPTIONS",
@@ -34,7 +35,7 @@ __all__ = [
     "secrets_of",
 ]
 
-LISTENER_OPTIONS: Final = ("event", "secret", "owner", "headers", "options", "config")
+LISTENER_OPTIONS: Final = ("event", "secret", "owner", "headers", "options", "config", "handshake")
 """What is said of a listener beside its URL and match; whatever else is said is its configuration."""
 ACTIVE: Final = (ListenerState.active, ListenerState.failing)
 """Who gets events."""
@@ -62,6 +63,8 @@ class NewListener:
     headers: Mapping[str, str] | None = None
     options: Mapping[str, Any] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    handshake: bool = False
+    """Whether it is asked first whether it wants our events (CloudEvents, web hooks, section 4)."""
 
 
 def add_listener(site: Site, new: NewListener) -> Listener:
@@ -75,13 +78,15 @@ def add_listener(site: Site, new: NewListener) -> Listener:
     secret = new.secret or standardwebhooks.new_secret()
     check_secret(secret)
     now, session = site.now(), site.session
+    if new.handshake:
+        _ = site.base_url  # as whom we ask; raises BaseURLMissing
     listener = Listener(
         hook=new.hook,
         hook_hash=digest(new.hook),
         url=new.url,
         host=host_of(new.url),
         owner=new.owner,
-        state=ListenerState.active,
+        state=ListenerState.unverified if new.handshake else ListenerState.active,
         match=dump(new.match),
         config=dict(new.config) or None,
         headers=headers or None,
@@ -93,6 +98,8 @@ def add_listener(site: Site, new: NewListener) -> Listener:
     session.flush()
     session.add(ListenerSecret(listener_id=listener.id, secret=Secret(secret), created_at=now))
     session.flush()
+    if new.handshake:
+        owe_handshake(session, listener)
     changes.note_call(session, "save")
     return listener
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ..errors import did_you_mean
 from ..models import Listener
+from .formats import FORMATS, STANDARD
 
 __all__ = ["Options", "checked_options", "options_of"]
 
@@ -32,6 +33,8 @@ class Options:
     """Seconds that an answer may take."""
     retry_schedule: Sequence[float] | None = None
     """Seconds before each attempt, after the one before."""
+    format: str = STANDARD
+    """In which way an event is said."""
 
     @property
     def interval(self) -> timedelta | None:
@@ -93,9 +96,17 @@ def _schedule(name: str, value: Any) -> list[float]:
     return [_number(name, each, 0, MAX_WAIT) for each in value]
 
 
+def _format(name: str, value: Any) -> str:
+    if not isinstance(value, str) or value not in FORMATS:
+        near = did_you_mean(str(value), FORMATS)
+        raise ValueError(f"The option {name} is one of {', '.join(FORMATS)}, not {str(value)[:80]!r}.{near}")
+    return value
+
+
 _CHECKS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "rate": _rate,
     "concurrency": _concurrency,
     "timeout": _timeout,
     "retry_schedule": _schedule,
+    "format": _format,
 }
