@@ -52,13 +52,9 @@ from .protocols.webhook_schemes import Scheme
 from .protocols.websub import Offer
 from .site import EXTENSION, Site, current_site
 from .webhooks import delivering as deliveries
-from .webhooks import dispatch, trying
-from .webhooks import receiving as webhooks
-from .webhooks import dispatch, replaying, trying
-from .webhooks import dispatch, replaying, rotating, switching, trying
-from .webhooks import dispatch, keeping, recording, replaying, rotating, switching, trying
 from .webhooks import dispatch, keeping, recording, replaying, rotating, shaking, switching, trying
 from .webhooks import health as listener_health
+from .webhooks import receiving as webhooks
 from .webhooks.listeners import WATCH
 from .webhooks.recording import DELIVER, DISPATCH
 from .webhooks.registry import HookRegistry
@@ -346,12 +342,21 @@ class Webhooks:
         """
         switching.resume(current_site(), listener)
 
-    def test(self, listener: Listener, data: Any = None, type: str | None = None) -> switching.Tested:
+    def remove(self, listener: Listener) -> None:
+        """Remove a listener with its secrets; what waits for it is given up. The caller commits."""
+        switching.remove(current_site(), listener)
+
+    def test(
+        self,
+        listener: Listener,
+        data: Any = None,
+        type: str | None = None,  # noqa: A002
+    ) -> switching.Tested:
         """Send a listener a test event now, and say what was sent and answered; it commits.
 
-        It is marked by a header ``Webhook-Test`` and never sent again. Without ``data`` it says what the newest
-        event said that the listener hears of. Taken by a 2xx, it lets a disabled or paused listener have its
-        events again. ValueError for one that has not answered the handshake.
+        It is marked by a header ``Webhook-Test`` and never sent again. Without ``data`` it says what the
+        newest event said that the listener hears of. Taken by a 2xx, it lets a disabled or paused listener
+        have its events again. ValueError for one that has not answered the handshake.
         """
         return switching.send_test(current_site(), listener, data, type)
 
@@ -369,10 +374,10 @@ class Webhooks:
     def rotate_secret(
         self, listener: Listener, overlap_seconds: float = rotating.DAY_SECONDS, secret: str | None = None
     ) -> str:
-        """Give a listener a new secret and return it; the old one signs, too, for so long. The caller commits.
+        """Give a listener a new secret and return it; for a while the old one signs, too. The caller commits.
 
-        ``overlap_seconds`` is seven days at most, ``secret`` a ``whsec_...`` or the private key ``whsk_...`` of
-        a pair. ValueError for others.
+        ``overlap_seconds`` is seven days at most, ``secret`` a ``whsec_...`` or the private key ``whsk_...``
+        of a pair. ValueError for others.
         """
         return rotating.rotate_secret(current_site(), listener, overlap_seconds, secret)
 

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from flask.cli import AppGroup
 
-from . import blocks, directories, doctor, erasing, feeds, hubs, linkbacks, outbox, subscriptions, webhooks
+from . import (
+    blocks,
+    deliveries,
+    directories,
+    doctor,
+    erasing,
+    feeds,
+    hubs,
+    linkbacks,
+    outbox,
+    secrets,
+    subscriptions,
+    webhooks,
+)
 from . import topics as _  # noqa: F401  its checks join those of the doctor
 
 __all__ = ["linkback_cli"]
@@ -29,6 +42,10 @@ for _command in (
     subscriptions.subscriptions,
     hubs.ping_hub,
     webhooks.listen,
+    deliveries.listeners,
+    deliveries.events,
+    deliveries.deliveries,
+    secrets.rotate_secrets,
     feeds.feed,
     doctor.doctor,
 ):

@@ -70,7 +70,7 @@ class NewListener:
 def add_listener(site: Site, new: NewListener) -> Listener:
     """Write a listener and its secret into the current session, flush, and return it. The caller commits.
 
-    ValueError for a pattern, header, option, secret or filter that cannot be, `AddressRefused` for such a URL.
+    ValueError for a pattern, header, option, secret or filter that cannot be, `AddressRefused` for such URLs.
     """
     check_url(new.url)
     check_pattern(new.hook)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from .. import changes
 from ..errors import FetchError
 from ..fetch import Response
-from ..models import Event, Job, Listener, ListenerState
+from ..models import Event, Job, Listener, ListenerPace, ListenerSecret, ListenerState
 from ..outbox import jobs
 from ..outbox.replies import KEPT_BYTES, is_success
 from ..outbox.writers import Writers
@@ -26,7 +26,7 @@ from .options import options_of
 from .recording import DELIVER, MAX_TYPE_CHARACTERS
 from .values import plain
 
-__all__ = ["TEST_TYPE", "Tested", "pause", "resume", "send_test"]
+__all__ = ["TEST_TYPE", "Tested", "pause", "remove", "resume", "send_test"]
 
 TEST_TYPE: Final = "linkback.test"
 """The type of a test event for a listener of a pattern that nothing happened for yet."""
@@ -94,6 +94,17 @@ def resume(site: Site, listener: Listener) -> None:
 
 def _is_disabled(listener: Listener) -> bool:
     return listener.state is ListenerState.disabled
+
+
+def remove(site: Site, listener: Listener) -> None:
+    """Remove a listener with its secrets, and give up what waits for it. The caller commits."""
+    session = site.session
+    jobs.cancel(session, "The listener is gone.", Job.listener_id == listener.id, Job.kind == DELIVER)
+    for kind in (ListenerSecret, ListenerPace):  # SQLite does not do so by itself
+        session.execute(sa.delete(kind).where(kind.listener_id == listener.id))
+    session.delete(listener)
+    session.flush()
+    changes.note_call(session, "remove")
 
 
 def send_test(site: Site, listener: Listener, data: Any = None, type_: str | None = None) -> Tested:

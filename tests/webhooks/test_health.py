@@ -1,4 +1,4 @@
-"""Laws of health: who asks to wait is waited for, who is gone is left alone, who fails is warned, then disabled."""
+"""Laws of health: who asks is waited for, who is gone is left alone, who fails is warned, then disabled."""
 
 from __future__ import annotations
 

@@ -130,11 +130,11 @@ def test_no_more_at_a_time_than_a_listener_wants(
     neighbour.route("/limited", take)
     neighbour.answer("/other", status=204)
     with blog.app.app_context():
+        del blog.site.now  # real time: workers wait for each other
         listen(blog, neighbour, "/limited", options={"concurrency": 2})
         listen(blog, neighbour, "/other")
         for number in range(12):
             shout(blog, number=number)
-        del blog.site.now
         workers = [Worker(blog.site, runner="test", threads=4) for _ in range(2)]
         threads = [threading.Thread(target=worker.run) for worker in workers]
         for thread in threads:
