@@ -844,7 +844,7 @@ class ListenerPace(Base):
     )
     next_at: Mapped[datetime]
     """When one more may begin."""
-    queued_until: Mapped[datetime]
+    free_at: Mapped[datetime]
     """The first time that nobody was given yet who waits."""
     leases: Mapped[list[Any]]
     """Deliveries under way: [id of the job, seconds since 1970 when it counts as over]."""

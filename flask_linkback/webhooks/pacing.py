@@ -97,7 +97,7 @@ def _may_begin(session: Session, claim: Claim, pace: Any, now: datetime, interva
     """Is it time for one more? Who was given a time before goes before who comes new."""
     if now < pace.next_at - max(interval / 2, TOLERANCE):
         return False
-    if now >= pace.queued_until:
+    if now >= pace.free_at:
         return True
     reason = session.scalar(sa.select(_job.c.reason).where(_job.c.id == claim.id))
     return reason == PACED
@@ -107,7 +107,7 @@ def _give_times(
     session: Session, listener_id: int, pace: Any, now: datetime, interval: timedelta
 ) -> datetime:
     """Give a delivery the next time that is free, and the ones after that to all others that are due."""
-    first: datetime = max(pace.next_at, pace.queued_until)
+    first: datetime = max(pace.next_at, pace.free_at)
     due = _waiting(listener_id).where(_job.c.due_at <= now).limit(_AT_A_TIME)
     ids = list(session.scalars(due.with_for_update(skip_locked=True)))
     if ids:
@@ -117,9 +117,9 @@ def _give_times(
             .values(due_at=sa.bindparam("at", type_=_job.c.due_at.type), reason=PACED),
             [{"job_id": job_id, "at": first + number * interval} for number, job_id in enumerate(ids, 1)],
         )
-    queued_until = first + (len(ids) + 1) * interval
+    free_at = first + (len(ids) + 1) * interval
     session.execute(
-        sa.update(_pace).where(_pace.c.listener_id == listener_id).values(queued_until=queued_until)
+        sa.update(_pace).where(_pace.c.listener_id == listener_id).values(free_at=free_at)
     )
     return first
 
@@ -152,7 +152,7 @@ def _locked(session: Session, listener_id: int, now: datetime) -> Any:
     lock = sa.update(_pace).where(this).values(listener_id=listener_id).returning(*_pace.c)
     row = session.execute(lock).first()
     if row is None:
-        new = {"listener_id": listener_id, "next_at": now, "queued_until": now, "leases": []}
+        new = {"listener_id": listener_id, "next_at": now, "free_at": now, "leases": []}
         with suppress(IntegrityError), session.begin_nested():  # somebody else was first
             session.execute(sa.insert(_pace).values(**new))
         row = session.execute(lock).one()

@@ -16,6 +16,7 @@ from flask_linkback.models import (
     JobState,
     Link,
     LinkState,
+    ListenerState,
     Mention,
     MentionState,
     MentionStatus,
@@ -33,7 +34,8 @@ from tests.websub.hubs import SETTINGS, Callback, Topic, ask_for, publish, subsc
 
 
 @pytest.mark.parametrize(
-    "kind", [MentionState, MentionStatus, LinkState, SubscriptionState, SubscriberState, JobState]
+    "kind",
+    [MentionState, MentionStatus, LinkState, SubscriptionState, SubscriberState, ListenerState, JobState],
 )
 def test_what_is_drawn_are_states_and_signals_that_there_are(kind: Any) -> None:
     steps = drawn(kind)

@@ -153,7 +153,7 @@ def test_a_worker_that_died_holds_its_place_no_longer_than_a_delivery_takes(
 ) -> None:
     listener = listen(blog, neighbour, options={"concurrency": 1, "timeout": 20})
     lost = [999, clock().timestamp() + 50]
-    pace = ListenerPace(listener_id=listener.id, next_at=clock(), queued_until=clock(), leases=[lost])
+    pace = ListenerPace(listener_id=listener.id, next_at=clock(), free_at=clock(), leases=[lost])
     blog.db.session.add(pace)
     shout(blog)
     work(blog)
