@@ -38,7 +38,8 @@ from tests.apps import Blog
 
 TABLES = """
     mention link page host directory_ping weblog subscription subscription_request content topic subscriber
-    listener listener_pace listener_secret listener_version event job attempt receipt block worker audit avatar
+    listener listener_pace listener_secret listener_version event job attempt receipt block worker audit
+    avatar
 """
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC)
 OLD_KEY, NEW_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()

@@ -118,9 +118,7 @@ def _give_times(
             [{"job_id": job_id, "at": first + number * interval} for number, job_id in enumerate(ids, 1)],
         )
     free_at = first + (len(ids) + 1) * interval
-    session.execute(
-        sa.update(_pace).where(_pace.c.listener_id == listener_id).values(free_at=free_at)
-    )
+    session.execute(sa.update(_pace).where(_pace.c.listener_id == listener_id).values(free_at=free_at))
     return first
 
 
