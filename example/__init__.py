@@ -20,6 +20,7 @@ from flask import Flask, Response, render_template
 from werkzeug.exceptions import HTTPException
 
 from flask_linkback import signals
+from flask_linkback.protocols.standardwebhooks import new_secret
 
 from .blog import blog
 from .commands import post_command
@@ -41,6 +42,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         SQLALCHEMY_DATABASE_URI="sqlite:///blog.db",  # in the instance folder
         LINKBACK_BASE_URL="http://127.0.0.1:5000",  # where the web finds this blog
         LINKBACK_SITE_NAME="Low Tide",
+        BLOG_WEBHOOK_SECRET=new_secret(),  # who knows it may send us webhooks
         BLOG_TONE="tide",  # or "lamp": the colours
     )
     app.config.from_prefixed_env()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -20,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from .stage import Blog, DemoError, Event, Stage
+from flask_linkback.protocols.standardwebhooks import new_secret
+
+from .stage import Answering, Blog, DemoError, Event, Stage
 
 __all__ = ["SCENES", "main"]
 
@@ -41,6 +44,8 @@ class Cast:
     """Shows mentions at once."""
     lamplight: Blog
     """Lets a person decide about strangers."""
+    secret: str
+    """What Lamplight knows webhooks by."""
 
 
 Scene = Callable[[Cast], None]
@@ -143,12 +148,40 @@ def followed(cast: Cast) -> None:
     cast.stage.step("shown", cast.lamplight, f"{cast.lamplight.url}/ has it under Elsewhere", at=time.time())
 
 
+def listened(cast: Cast) -> None:
+    """Low Tide sends webhooks: one is taken, one is not wanted, one waits for a listener that is down"""
+    stage, low_tide, lamplight = cast.stage, cast.low_tide, cast.lamplight
+    callback = f"{lamplight.url}/linkback/receive/blog"
+    with Answering() as down:
+        taking = listener(low_tide, callback, "--secret", cast.secret)
+        picky = listener(low_tide, callback, "--match", '{"title": {"startswith": "Storm"}}')
+        away = listener(low_tide, down.url, "--options", '{"retry_schedule": [0, 1, 1, 1, 1, 1]}')
+        url = low_tide.write(title="A calm day", html="<p>Nothing to report, at length.</p>")
+        stage.step("written", low_tide, f"{url}, and post.created", at=low_tide.created_at(url))
+        taken = stage.wait_for(low_tide, "delivery_succeeded", listener={"id": taking})
+        failed = stage.wait_for(low_tide, "delivery_failed", listener={"id": away})
+        for event in sorted((taken, failed), key=lambda event: event["at"]):
+            if event is taken:
+                stage.step("taken", lamplight, f"at {callback}, signed", at=event["at"])
+            else:
+                stage.step("down", low_tide, f"listener {away}: {event['reason']}", at=event["at"])
+        stage.look_for(lamplight, url)
+        stage.step("shown", lamplight, f"{lamplight.url}/ has it under Elsewhere", at=time.time())
+        down.begin()
+        event = stage.wait_for(low_tide, "delivery_succeeded", listener={"id": away})
+        stage.step("back", low_tide, f"listener {away} has it now", at=event["at"])
+        told_of = low_tide.command("linkback", "events", "show", str(event["event"]["id"]), "--json")
+        (reason,) = (each["reason"] for each in json.loads(told_of)["others"] if each["listener_id"] == picky)
+        stage.step("left out", low_tide, f"listener {picky}: {reason}", at=time.time())
+
+
 SCENES: Final[Sequence[Scene]] = (
     shown_at_once,
     decided_by_a_person,
     liked,
     a_link_goes,
     a_page_goes,
+    listened,
     followed,
 )
 
@@ -183,6 +216,12 @@ def removed(cast: Cast, url: str, mention_id: int) -> None:
     cast.stage.step("removed", cast.lamplight, f"because of {event['reason']}", at=event["at"])
     if mark(mention_id) in cast.lamplight.get(url):
         raise DemoError(f"Lamplight still shows the mention at {url}")
+
+
+def listener(blog: Blog, url: str, *options: str) -> int:
+    """Let somebody listen to new posts of a blog; return which listener that is."""
+    said = blog.command("linkback", "listeners", "add", url, "--event", "post.created", *options, "--json")
+    return int(json.loads(said)["id"])
 
 
 def mark(mention_id: int) -> str:
@@ -225,6 +264,7 @@ def on_stage() -> Iterator[Cast]:
         stack.callback(hear_again, {each: signal.getsignal(each) for each in SIGNALS})
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="linkback-demo-"))
         stage = Stage(Path(folder), colours=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+        secret = new_secret()
         cast = Cast(
             stage=stage,
             # it only knows pingback, as so many do
@@ -236,8 +276,13 @@ def on_stage() -> Iterator[Cast]:
                 **SETTINGS,
             ),
             lamplight=stage.blog(
-                "Lamplight", LINKBACK_AUTO_APPROVE=["known_host"], BLOG_TONE="lamp", **SETTINGS
+                "Lamplight",
+                LINKBACK_AUTO_APPROVE=["known_host"],
+                BLOG_TONE="lamp",
+                BLOG_WEBHOOK_SECRET=secret,
+                **SETTINGS,
             ),
+            secret=secret,
         )
         for blog in stage.blogs:
             stack.enter_context(blog)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import Flask
+from flask import Flask, current_app
 
-from flask_linkback import Linkback
+from flask_linkback import Linkback, ModelHook
 from flask_linkback.protocols.entries import NotAFeed
+from flask_linkback.webhooks.receiving import ReceivedEvent
 
 from .models import Followed, Post, db
 
@@ -40,6 +42,30 @@ linkback.websub.ping_on_change(
         ("feeds.year", lambda post: {"year": post.created_at.year}),
     ],
 )
+
+# Whoever asks for more is sent what happens to posts (`flask --app example linkback listeners add URL ...`).
+
+
+@linkback.hooks.register
+class PostHook(ModelHook):
+    """A post was written, edited or deleted."""
+
+    name = "post"
+    model = Post
+    provides_args = ("title", "url")
+
+
+# Another blog may send us the same, if it knows our BLOG_WEBHOOK_SECRET: index.html shows it, too.
+
+
+@linkback.webhooks.receiver("blog", secret=lambda: current_app.config["BLOG_WEBHOOK_SECRET"])
+def take_post(event: ReceivedEvent) -> None:
+    """Keep a post that another blog has written; called by the worker, perhaps more than once."""
+    if event.type == "post.created":
+        post = event.data["data"]
+        Followed.keep(url=post["url"], title=post["title"], site=urlsplit(post["url"]).netloc)
+        db.session.commit()
+
 
 # What others write that we follow (`flask --app example linkback subscribe URL`) is shown by index.html.
 

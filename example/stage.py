@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import re
 import socket
@@ -20,7 +21,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-__all__ = ["Blog", "DemoError", "Event", "Stage"]
+from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.wrappers import Request, Response
+
+__all__ = ["Answering", "Blog", "DemoError", "Event", "Stage"]
 
 ROOT = Path(__file__).parents[1]
 Event = dict[str, Any]
@@ -161,6 +165,38 @@ class Blog:
             raise DemoError(f"{self.name} does not answer at {url}: {error}") from None
 
 
+class Answering:
+    """A server that has an address, and answers 204 as soon as it is told to begin."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
+        self._server: BaseWSGIServer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def begin(self) -> None:
+        """Take whatever is posted from now on."""
+        logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
+        self._socket.listen()
+        port = self._socket.getsockname()[1]
+        self._server = make_server("127.0.0.1", port, _take, threaded=True, fd=self._socket.fileno())
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+        self._socket.close()
+
+
+@Request.application
+def _take(request: Request) -> Response:
+    return Response(status=204)
+
+
 class Stage:
     """The blogs that play, what they said, and the timeline on the terminal."""
 
@@ -238,6 +274,14 @@ class Stage:
                         f"{blog.name} did not say {name!r} within {self.seconds:g} s. "
                         f"What was said: {said or 'nothing'}."
                     )
+
+    def look_for(self, blog: Blog, text: str) -> None:
+        """Return as soon as the front page of a blog has this text; raise `DemoError` if it never does."""
+        never = threading.Event()
+        while text not in blog.get("/"):
+            if time.monotonic() > self._deadline:
+                raise DemoError(f"{blog.name} does not show {text} within {self.seconds:g} s.")
+            never.wait(0.02)
 
     def stay(self) -> None:
         """Wait until a blog ends."""
