@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -112,13 +113,6 @@ class World:
 # --- ways --------------------------------------------------------------------------------------------
 
 
-def searching(pattern: str) -> Callable[[str], object]:
-    import re2
-
-    search = re2.compile(pattern).search
-    return lambda text: search(text.encode())
-
-
 class Durian:
     """As durian has it: an object for each condition that overrides ``==``, walked by its deepmatch."""
 
@@ -179,7 +173,7 @@ class Contains(Condition):
 
 class Like(Condition):
     def __init__(self, value: str) -> None:
-        self.search = searching(value)
+        self.search = re.compile(value).search
 
     def __eq__(self, other: Any) -> bool:
         return self.search(other) is not None
@@ -198,7 +192,7 @@ class Linear:
             (
                 number,
                 tuple(
-                    (self.OPERATORS.index(op), field, searching(value) if op == "like" else value)
+                    (self.OPERATORS.index(op), field, re.compile(value).search if op == "like" else value)
                     for op, field, value in wanted
                 ),
             )

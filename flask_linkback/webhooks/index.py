@@ -14,8 +14,8 @@ from __future__ import annotations
 import bisect
 import threading
 import typing as t
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from operator import itemgetter
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Final, Generic, TypeVar
 
 from .match import Filter, Parts, find, find_change, meets, parts, rows, why_not
@@ -55,6 +55,8 @@ SCAN_BELOW: Final = 50
 """Fewer listeners than this are sooner asked one by one."""
 _MANY: Final = 100
 """Listeners at one place, above which a dict has them: a list is smaller, but slow to take one out of."""
+_FIRST: Final = 6
+"""Characters of a start that say which lengths are worth trying."""
 _ALWAYS: Final = 0
 """The number of what holds for every event."""
 
@@ -233,7 +235,7 @@ class MatchIndex(Generic[_Id]):
         if root.nodes:
             nodes += [root.nodes[number] for number in lone if number in root.nodes]
         for node in nodes:
-            # each walks whichever there are fewer of: what branches, or what holds
+            # & walks whichever there are fewer of: what branches, or what holds
             if node.leaves:
                 found += map(node.leaves.__getitem__, node.leaves.keys() & true)
             if node.nodes:
@@ -332,51 +334,63 @@ class _Node(Generic[_Id]):
 # --- what is asked once ------------------------------------------------------------------------------
 
 
-class _Several(Generic[_Key]):
-    """Numbers by a key."""
-
-    __slots__ = ("numbers",)
-
-    def __init__(self) -> None:
-        self.numbers: dict[_Key, tuple[int, ...]] = {}
-
-    def add(self, key: _Key, number: int) -> None:
-        self.numbers[key] = (*self.numbers.get(key, ()), number)
-
-    def remove(self, key: _Key, number: int) -> None:
-        left = tuple(each for each in self.numbers[key] if each != number)
-        if left:
-            self.numbers[key] = left
-        else:
-            del self.numbers[key]
+def _put(numbers: dict[_Key, tuple[int, ...]], key: _Key, number: int) -> None:
+    numbers[key] = (*numbers.get(key, ()), number)
 
 
-class _Lengths:
-    """Numbers by beginnings or ends of texts, the short ones first."""
+def _take(numbers: dict[_Key, tuple[int, ...]], key: _Key, number: int) -> None:
+    left = tuple(each for each in numbers[key] if each != number)
+    if left:
+        numbers[key] = left
+    else:
+        del numbers[key]
 
-    __slots__ = ("probes", "tables")
+
+class _Starts:
+    """Numbers by how texts start: of each length that there is, a start is looked up.
+
+    Which lengths there are is kept by the first characters: with few, most need not be tried.
+    """
+
+    __slots__ = ("_counts", "lengths", "numbers")
 
     def __init__(self) -> None:
-        self.tables: list[tuple[int, dict[str, int]]] = []
-        self.probes: list[tuple[int, Callable[[str], int | None]]] = []
-        """What asks each table."""
+        self.numbers: dict[str, int] = {}
+        self.lengths: dict[str, list[int]] = {}
+        """By the first characters; those of short starts under none."""
+        self._counts: Counter[tuple[str, int]] = Counter()
 
-    def _place(self, length: int) -> int:
-        return bisect.bisect_left(self.tables, length, key=itemgetter(0))
+    def add(self, start: str, number: int) -> None:
+        self.numbers[start] = number
+        first, length = _first(start), len(start)
+        self._counts[first, length] += 1
+        if self._counts[first, length] == 1:
+            bisect.insort(self.lengths.setdefault(first, []), length)
 
-    def add(self, text: str, number: int) -> None:
-        place = self._place(len(text))
-        if place == len(self.tables) or self.tables[place][0] != len(text):
-            table: dict[str, int] = {}
-            self.tables.insert(place, (len(text), table))
-            self.probes.insert(place, (len(text), table.get))
-        self.tables[place][1][text] = number
+    def remove(self, start: str) -> None:
+        del self.numbers[start]
+        first, length = _first(start), len(start)
+        self._counts[first, length] -= 1
+        if not self._counts[first, length]:
+            del self._counts[first, length]
+            self.lengths[first].remove(length)
+            if not self.lengths[first]:
+                del self.lengths[first]
 
-    def remove(self, text: str) -> None:
-        place = self._place(len(text))
-        del self.tables[place][1][text]
-        if not self.tables[place][1]:
-            del self.tables[place], self.probes[place]
+    def into(self, true: set[int], text: str) -> None:
+        """Add the numbers of the starts that a text has."""
+        numbers, size = self.numbers, len(text)
+        for first in ("", text[:_FIRST]):
+            for length in self.lengths.get(first, ()):
+                if length > size:
+                    break
+                number = numbers.get(text[:length])
+                if number is not None:
+                    true.add(number)
+
+
+def _first(start: str) -> str:
+    return start[:_FIRST] if len(start) >= _FIRST else ""
 
 
 class _Bounds:
@@ -428,10 +442,11 @@ class _Values:
     def __init__(self, path: str) -> None:
         self.path = path
         self.plain = "." not in path
-        self.texts: _Several[str] = _Several()
-        self.scalars: _Several[tuple[str, t.Any]] = _Several()
-        self.beginnings = _Lengths()
-        self.ends = _Lengths()
+        self.texts: dict[str, tuple[int, ...]] = {}
+        self.scalars: dict[tuple[str, t.Any], tuple[int, ...]] = {}
+        self.beginnings = _Starts()
+        self.ends = _Starts()
+        """Of texts that are turned round."""
         self.within: Searcher | None = None
         self.patterns: Searcher | None = None
         self.bounds: dict[tuple[type[Bound], str], _Bounds] = {}
@@ -441,7 +456,7 @@ class _Values:
     @property
     def empty(self) -> bool:
         return (
-            not (self.texts.numbers or self.scalars.numbers or self.beginnings.tables or self.ends.tables)
+            not (self.texts or self.scalars or self.beginnings.numbers or self.ends.numbers)
             and not (self.within or self.patterns or self.bounds)
             and self.exists is None
             and self.missing is None
@@ -451,13 +466,13 @@ class _Values:
         if isinstance(matcher, (Is, In)):
             for kind, value in _keys(matcher):
                 if kind == "text":
-                    self.texts.add(value, number)
+                    _put(self.texts, value, number)
                 else:
-                    self.scalars.add((kind, value), number)
+                    _put(self.scalars, (kind, value), number)
         elif isinstance(matcher, Startswith):
             self.beginnings.add(matcher.value, number)
         elif isinstance(matcher, Endswith):
-            self.ends.add(matcher.value, number)
+            self.ends.add(matcher.value[::-1], number)
         elif isinstance(matcher, Contains):
             self.within = self.within or Searcher(find_texts)
             self.within.add(matcher, number)
@@ -475,13 +490,13 @@ class _Values:
         if isinstance(matcher, (Is, In)):
             for kind, value in _keys(matcher):
                 if kind == "text":
-                    self.texts.remove(value, number)
+                    _take(self.texts, value, number)
                 else:
-                    self.scalars.remove((kind, value), number)
+                    _take(self.scalars, (kind, value), number)
         elif isinstance(matcher, Startswith):
             self.beginnings.remove(matcher.value)
         elif isinstance(matcher, Endswith):
-            self.ends.remove(matcher.value)
+            self.ends.remove(matcher.value[::-1])
         elif isinstance(matcher, Contains):
             self.within = self.within and self.within.remove(matcher)
         elif isinstance(matcher, Like):
@@ -508,10 +523,10 @@ class _Values:
         text = value if type(value) is str else text_of(value)
         if text is not None:
             self._text_into(true, text)
-        elif self.scalars.numbers:
+        elif self.scalars:
             key = scalar(value)
             if key is not None:
-                true.update(self.scalars.numbers.get(key, ()))
+                true.update(self.scalars.get(key, ()))
         if self.bounds:
             key = scalar(value)
             if key is not None:
@@ -520,22 +535,11 @@ class _Values:
                         lone += bounds.met(matcher, key[1])
 
     def _text_into(self, true: set[int], text: str) -> None:
-        numbers = self.texts.numbers.get(text)
-        if numbers is not None:
-            true.update(numbers)
-        size = len(text)
-        for length, probe in self.beginnings.probes:
-            if length > size:
-                break
-            number = probe(text[:length])
-            if number is not None:
-                true.add(number)
-        for length, probe in self.ends.probes:
-            if length > size:
-                break
-            number = probe(text[size - length :])
-            if number is not None:
-                true.add(number)
+        true.update(self.texts.get(text, ()))
+        if self.beginnings.numbers:
+            self.beginnings.into(true, text)
+        if self.ends.numbers:
+            self.ends.into(true, text[::-1])
         if self.within is not None:
             self.within.into(true, text)
         if self.patterns is not None:

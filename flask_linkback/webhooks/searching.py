@@ -34,6 +34,8 @@ class Searcher:
     may be found for some time: it means nothing to anybody.
     """
 
+    __slots__ = ("_build", "_find", "_found", "_fresh", "_gone", "_looks", "_numbers")
+
     def __init__(self, build: Callable[[Sequence[str]], Find]) -> None:
         self._build = build
         self._numbers: dict[str, int] = {}
