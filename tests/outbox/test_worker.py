@@ -849,7 +849,7 @@ def test_a_missing_table_is_named_and_not_over_and_over(
     with working(blog):
         wait_until(lambda: len(tries) > 10)
     Job.__table__.create(blog.site.engine)
-    (said,) = complaints(caplog)
+    (said,) = (line for line in complaints(caplog) if not line.startswith("The chore"))
     assert "linkback_job" in said
 
 
