@@ -800,7 +800,12 @@ class Listener(Base):
     """Who wants the events of a hook: a URL, a match, secrets."""
 
     __tablename__ = "linkback_listener"
-    __table_args__ = (sa.Index(None, "hook_hash"), sa.Index(None, "owner", "id"))
+    __table_args__ = (
+        sa.Index(None, "hook_hash"),
+        sa.Index(None, "owner", "id"),
+        # what was meant for one that is gone must not come to another
+        {"sqlite_autoincrement": True},
+    )
 
     hook: Mapped[str]
     """The name of a hook, or a pattern such as ``person.*``."""

@@ -17,11 +17,23 @@ from .. import changes
 from ..changes import BulkPolicy, BulkStatement, Change, Kind, Watch
 from ..errors import BadSecret
 from ..fetch import check_url
-from ..models import Listener, ListenerSecret, ListenerState, ListenerVersion, Secret, digest, host_of
+from ..models import (
+    Job,
+    Listener,
+    ListenerPace,
+    ListenerSecret,
+    ListenerState,
+    ListenerVersion,
+    Secret,
+    digest,
+    host_of,
+)
+from ..outbox import jobs
 from ..protocols import standardwebhooks
 from ..site import Site
 from .match import dump
 from .options import checked_options
+from .recording import DELIVER
 from .shaking import owe_handshake
 
 __all__ = [
@@ -30,6 +42,7 @@ __all__ = [
     "WATCH",
     "active_listeners",
     "add_listener",
+    "forget",
     "hears",
     "keys_of",
     "secrets_of",
@@ -176,13 +189,23 @@ def _changed(session: Session, seen: Sequence[Change | BulkStatement]) -> None:
             continue
         old, new = change.fields.get("hook_hash", (None, None))
         hashes |= {each for each in (old, new, change.obj.__dict__.get("hook_hash")) if each}
+        (listener_id,) = sa.inspect(change.obj).identity
         if change.kind is Kind.updated:
-            ids.append(sa.inspect(change.obj).identity[0])
+            ids.append(listener_id)
+        elif change.kind is Kind.deleted:
+            forget(session, listener_id)
     if ids:
         session.execute(
             sa.update(_listener).where(_listener.c.id.in_(ids)).values(version=_listener.c.version + 1)
         )
     count_changes(session, hashes)
+
+
+def forget(session: Session, listener_id: int) -> None:
+    """Give up what waits for a listener that goes, and delete what is of it alone."""
+    jobs.cancel(session, "The listener is gone.", Job.listener_id == listener_id, Job.kind == DELIVER)
+    for kind in (ListenerSecret, ListenerPace):  # SQLite does not do so by itself
+        session.execute(sa.delete(kind).where(kind.listener_id == listener_id))
 
 
 def count_changes(session: Session, hashes: Iterable[str]) -> None:

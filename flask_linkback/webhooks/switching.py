@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from .. import changes
 from ..errors import FetchError
 from ..fetch import Response
-from ..models import Event, Job, Listener, ListenerPace, ListenerSecret, ListenerState
+from ..models import Event, Job, Listener, ListenerState
 from ..outbox import jobs
 from ..outbox.replies import KEPT_BYTES, is_success
 from ..outbox.writers import Writers
@@ -21,7 +21,7 @@ from ..site import Site
 from .delivering import WHY_NOT, Delivery, Message
 from .dispatch import hook_of
 from .health import WELL
-from .listeners import ACTIVE, secrets_of
+from .listeners import ACTIVE, forget, secrets_of
 from .options import options_of
 from .recording import DELIVER, MAX_TYPE_CHARACTERS
 from .values import plain
@@ -99,9 +99,7 @@ def _is_disabled(listener: Listener) -> bool:
 def remove(site: Site, listener: Listener) -> None:
     """Remove a listener with its secrets, and give up what waits for it. The caller commits."""
     session = site.session
-    jobs.cancel(session, "The listener is gone.", Job.listener_id == listener.id, Job.kind == DELIVER)
-    for kind in (ListenerSecret, ListenerPace):  # SQLite does not do so by itself
-        session.execute(sa.delete(kind).where(kind.listener_id == listener.id))
+    forget(session, listener.id)
     session.delete(listener)
     session.flush()
     changes.note_call(session, "remove")

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_linkback import Hook, match
-from flask_linkback.models import Event, Job, Listener, ListenerState
+from flask_linkback.models import Event, Job, JobState, Listener, ListenerSecret, ListenerState
 from flask_linkback.outbox import jobs
 from flask_linkback.webhooks.dispatch import Indexes, dispatch
 from flask_linkback.webhooks.recording import DELIVER, DISPATCH
@@ -158,6 +158,19 @@ def test_why_and_what_if(blog: Blog) -> None:
     assert len(webhooks.try_filter({}, event="shouted")) == 2
     listener.state = ListenerState.paused
     assert webhooks.why(events[0], listener) == "The listener is paused."
+
+
+def test_what_was_of_a_listener_that_is_deleted_comes_to_no_other(blog: Blog) -> None:
+    gone = listen(blog)
+    listener_id = gone.id
+    shout(blog, word="Hi")
+    expand(blog)
+    blog.db.session.delete(gone)
+    blog.db.session.commit()
+    (job,) = blog.db.session.scalars(sa.select(Job).where(Job.kind == DELIVER))
+    assert (job.state, job.reason) == (JobState.dead, "The listener is gone.")
+    assert not blog.db.session.scalars(sa.select(ListenerSecret)).all()
+    assert listen(blog).id > listener_id
 
 
 def test_a_listener_that_is_sent_nothing_any_more(blog: Blog, neighbour: Neighbour) -> None:
