@@ -12,6 +12,7 @@ import contextlib
 import gc
 import random
 import re
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -249,18 +250,19 @@ def indexed(listeners: Sequence[Sequence[Wanted]]) -> MatchIndex[int]:
 
 
 def measure(find: Callable[[Event], set[int]], events: Sequence[Event], least: int, seconds: float) -> float:
-    """Return how many microseconds an event takes, over as many as take a time that counts."""
-    done = 0
+    """Return how many microseconds the event in the middle takes, of as many as take a time that counts."""
+    spent: list[float] = []
     gc.collect()
     gc.disable()
     try:
-        began = time.process_time()
-        while (spent := time.process_time() - began) < seconds or done < least:
-            find(events[done % len(events)])
-            done += 1
+        while len(spent) < least or sum(spent) < seconds:
+            for event in events[:least]:
+                began = time.process_time()
+                find(event)
+                spent.append(time.process_time() - began)
     finally:
         gc.enable()
-    return 1e6 * spent / done
+    return 1e6 * statistics.median(spent)
 
 
 @contextlib.contextmanager
@@ -284,8 +286,8 @@ def ways(load: str, patterns: bool, scale: Scale) -> Iterator[Ways]:
             durian = Durian(listeners)
             if any(index.match(event) != durian.match(event) for event in events[:3]):
                 raise SystemExit("The index does not find what durian finds")
-            measured["scan"] = partial(measure, linear.match, events, 10, seconds)
-            measured["durian"] = partial(measure, durian.match, events, 5, seconds)
+            measured["scan"] = partial(measure, linear.match, events, 20, seconds)
+            measured["durian"] = partial(measure, durian.match, events, 7, seconds)
     yield measured
 
 

@@ -48,13 +48,15 @@ __all__ = ["MatchIndex", "Scan"]
 _Id = TypeVar("_Id", bound=Hashable)
 _Key = TypeVar("_Key", bound=Hashable)
 _Predicate: t.TypeAlias = tuple[str, Matchable]
+_Leaves: t.TypeAlias = dict[int, tuple[_Id, ...] | dict[_Id, None]]
+"""Listeners by number."""
 _Row: t.TypeAlias = tuple[tuple[int, ...], frozenset[_Predicate]]
 """The numbers that lead to a row in the tree, and what is to be asked there."""
 
 SCAN_BELOW: Final = 50
 """Fewer listeners than this are sooner asked one by one."""
 _MANY: Final = 100
-"""Listeners at one place, above which a dict has them: a list is smaller, but slow to take one out of."""
+"""Listeners at one place, above which a dict has them: a tuple is smaller, but made anew for each."""
 _FIRST: Final = 6
 """Characters of a start that say which lengths are worth trying."""
 _ALWAYS: Final = 0
@@ -231,21 +233,18 @@ class MatchIndex(Generic[_Id]):
         answers: dict[_Predicate, bool] = {}
         root = self._tree
         found: list[Iterable[_Id]] = [root.leaves[number] for number in lone if number in root.leaves]
-        nodes = [root]
-        if root.nodes:
-            nodes += [root.nodes[number] for number in lone if number in root.nodes]
+        nodes: list[_Node[_Id] | _Leaves[_Id]] = [root]
+        nodes += [root.nodes[number] for number in lone if number in root.nodes]
         for node in nodes:
             # & walks whichever there are fewer of: what branches, or what holds
-            if node.leaves:
-                found += map(node.leaves.__getitem__, node.leaves.keys() & true)
-            if node.nodes:
-                nodes += map(node.nodes.__getitem__, node.nodes.keys() & true)
-            if node.asking:
-                found += (
-                    listeners
-                    for asked, listeners in node.asking.items()
-                    if all(self._answer(each, answers, data, changes) for each in asked)
-                )
+            if isinstance(node, dict):
+                found += map(node.__getitem__, node.keys() & true)
+                continue
+            found += map(node.leaves.__getitem__, node.leaves.keys() & true)
+            nodes += map(node.nodes.__getitem__, node.nodes.keys() & true)
+            for asked, listeners in node.asking.items():
+                if all(self._answer(each, answers, data, changes) for each in asked):
+                    found.append(listeners)
         return set().union(*found)
 
     @staticmethod
@@ -275,16 +274,17 @@ def _is_shared(matcher: Matchable) -> bool:
 class _Node(Generic[_Id]):
     """Where rows go on, by number.
 
-    Most rows are short and many, so that little may be kept of each: of a number that only ends rows there
-    are just the listeners, in a list until they are many.
+    Most rows are short and many, and each object on the way to their listeners is one more that no cache
+    has: where rows only end, there is a dict of listeners by number in place of a node, and there they are in
+    a tuple until they are many.
     """
 
     __slots__ = ("asking", "leaves", "nodes")
 
-    def __init__(self) -> None:
-        self.leaves: dict[int, list[_Id] | dict[_Id, None]] = {}
-        self.nodes: dict[int, _Node[_Id]] | None = None
-        self.asking: dict[frozenset[_Predicate], dict[_Id, None]] | None = None
+    def __init__(self, leaves: _Leaves[_Id] | None = None) -> None:
+        self.leaves: _Leaves[_Id] = leaves or {}
+        self.nodes: dict[int, _Node[_Id] | _Leaves[_Id]] = {}
+        self.asking: dict[frozenset[_Predicate], dict[_Id, None]] = {}
         """By what else is to be asked."""
 
     def __bool__(self) -> bool:
@@ -292,43 +292,56 @@ class _Node(Generic[_Id]):
 
     def add(self, numbers: Sequence[int], asked: frozenset[_Predicate], listener_id: _Id) -> None:
         """Hang a row in."""
-        if len(numbers) > 1 or (numbers and asked):
-            if self.nodes is None:
-                self.nodes = {}
-            self.nodes.setdefault(numbers[0], _Node()).add(numbers[1:], asked, listener_id)
-        elif asked:
-            if self.asking is None:
-                self.asking = {}
+        if not numbers and asked:
             self.asking.setdefault(asked, {})[listener_id] = None
+        elif len(numbers) < 2 and not asked:
+            _hang(self.leaves, numbers[0] if numbers else _ALWAYS, listener_id)
         else:
-            number = numbers[0] if numbers else _ALWAYS
-            listeners = self.leaves.setdefault(number, [])
-            if isinstance(listeners, dict):
-                listeners[listener_id] = None
-            else:
-                listeners.append(listener_id)
-                if len(listeners) > _MANY:
-                    self.leaves[number] = dict.fromkeys(listeners)
+            first, *others = numbers
+            node = self.nodes.setdefault(first, {})
+            if isinstance(node, dict) and len(others) == 1 and not asked:
+                _hang(node, others[0], listener_id)
+                return
+            if isinstance(node, dict):
+                node = self.nodes[first] = _Node(node)
+            node.add(others, asked, listener_id)
 
     def remove(self, numbers: Sequence[int], asked: frozenset[_Predicate], listener_id: _Id) -> None:
         """Take a row out, and what then leads nowhere."""
-        if self.nodes and (len(numbers) > 1 or (numbers and asked)):
-            self.nodes[numbers[0]].remove(numbers[1:], asked, listener_id)
-            if not self.nodes[numbers[0]]:
-                del self.nodes[numbers[0]]
-        elif self.asking and asked:
+        if not numbers and asked:
             del self.asking[asked][listener_id]
             if not self.asking[asked]:
                 del self.asking[asked]
+        elif len(numbers) < 2 and not asked:
+            _unhang(self.leaves, numbers[0] if numbers else _ALWAYS, listener_id)
         else:
-            number = numbers[0] if numbers else _ALWAYS
-            listeners = self.leaves[number]
-            if isinstance(listeners, dict):
-                del listeners[listener_id]
+            first, *others = numbers
+            node = self.nodes[first]
+            if isinstance(node, dict):
+                _unhang(node, others[0], listener_id)
             else:
-                listeners.remove(listener_id)
-            if not listeners:
-                del self.leaves[number]
+                node.remove(others, asked, listener_id)
+            if not node:
+                del self.nodes[first]
+
+
+def _hang(leaves: _Leaves[_Id], number: int, listener_id: _Id) -> None:
+    listeners = leaves.get(number, ())
+    if isinstance(listeners, dict):
+        listeners[listener_id] = None
+    else:
+        listeners = (*listeners, listener_id)
+        leaves[number] = listeners if len(listeners) <= _MANY else dict.fromkeys(listeners)
+
+
+def _unhang(leaves: _Leaves[_Id], number: int, listener_id: _Id) -> None:
+    listeners = leaves[number]
+    if isinstance(listeners, dict):
+        del listeners[listener_id]
+    else:
+        leaves[number] = tuple(each for each in listeners if each != listener_id)
+    if not leaves[number]:
+        del leaves[number]
 
 
 # --- what is asked once ------------------------------------------------------------------------------
@@ -522,7 +535,17 @@ class _Values:
             lone.append(self.exists)
         text = value if type(value) is str else text_of(value)
         if text is not None:
-            self._text_into(true, text)
+            numbers = self.texts.get(text)
+            if numbers is not None:
+                true.update(numbers)
+            if self.beginnings.lengths:
+                self.beginnings.into(true, text)
+            if self.ends.lengths:
+                self.ends.into(true, text[::-1])
+            if self.within is not None:
+                self.within.into(true, text)
+            if self.patterns is not None:
+                self.patterns.into(true, text)
         elif self.scalars:
             key = scalar(value)
             if key is not None:
@@ -533,17 +556,6 @@ class _Values:
                 for (matcher, kind), bounds in self.bounds.items():
                     if kind == key[0]:
                         lone += bounds.met(matcher, key[1])
-
-    def _text_into(self, true: set[int], text: str) -> None:
-        true.update(self.texts.get(text, ()))
-        if self.beginnings.numbers:
-            self.beginnings.into(true, text)
-        if self.ends.numbers:
-            self.ends.into(true, text[::-1])
-        if self.within is not None:
-            self.within.into(true, text)
-        if self.patterns is not None:
-            self.patterns.into(true, text)
 
 
 def _keys(matcher: Is | In) -> set[tuple[str, t.Any]]:

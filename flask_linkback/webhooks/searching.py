@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Self
 
 from .matchers import MAX_SEARCHED, Text, compiled, encoded_for_like
@@ -12,7 +12,7 @@ from .matchers import MAX_SEARCHED, Text, compiled, encoded_for_like
 __all__ = ["Searcher", "find_patterns", "find_texts", "find_texts_by_grams"]
 
 Find = Callable[[str], Iterable[int]]
-"""Takes a text, returns the places of what was found in it."""
+"""Takes a text, returns the numbers of what was found in it."""
 
 MAX_FRESH: Final = 300
 """How many are looked for one by one before all are put together anew."""
@@ -34,16 +34,15 @@ class Searcher:
     may be found for some time: it means nothing to anybody.
     """
 
-    __slots__ = ("_build", "_find", "_found", "_fresh", "_gone", "_looks", "_numbers")
+    __slots__ = ("_build", "_find", "_fresh", "_gone", "_looks", "_numbers")
 
-    def __init__(self, build: Callable[[Sequence[str]], Find]) -> None:
+    def __init__(self, build: Callable[[Mapping[str, int]], Find]) -> None:
         self._build = build
         self._numbers: dict[str, int] = {}
         self._fresh: dict[str, tuple[int, Text]] = {}
         self._gone = 0
         self._looks = 0
         self._find: Find | None = None
-        self._found: list[int] = []
 
     def add(self, matcher: Text, number: int) -> None:
         """Ask this matcher, too, from now on."""
@@ -71,23 +70,23 @@ class Searcher:
                 if matcher.test_text(text):
                     found.add(number)
         if self._find is not None:
-            numbers = self._found
-            found.update([numbers[place] for place in self._find(text)])
+            found.update(self._find(text))
 
     def _put_together(self) -> None:
-        self._find = self._build(list(self._numbers))
-        self._found = list(self._numbers.values())
+        self._find = self._build(self._numbers)
         self._fresh.clear()
         self._gone = self._looks = 0
 
 
-def find_texts(texts: Sequence[str]) -> Find:
+def find_texts(texts: Mapping[str, int]) -> Find:
     """Return a search for texts, none of them empty: by Aho and Corasick, with the extra ``fast``."""
     try:
         from ahocorasick_rs import BytesAhoCorasick
     except ImportError:
         return find_texts_by_grams(texts)
-    by_grams = functools.cache(lambda: find_texts_by_grams(texts))
+    all_texts = dict(texts)
+    by_grams = functools.cache(lambda: find_texts_by_grams(all_texts))
+    numbers = list(texts.values())
     encoded = [_encoded(text) for text in texts]
     automaton = BytesAhoCorasick(encoded)
     longest = max(map(len, encoded))
@@ -96,7 +95,7 @@ def find_texts(texts: Sequence[str]) -> Find:
     def find(text: str) -> Iterable[int]:
         data = _encoded(text)
         if len(data) <= step:
-            return [hit[0] for hit in automaton.find_matches_as_indexes(data, overlapping=True)]
+            return [numbers[hit[0]] for hit in automaton.find_matches_as_indexes(data, overlapping=True)]
         found: set[int] = set()
         for start in range(0, len(data), step):
             window = data[start : start + step + longest - 1]
@@ -104,7 +103,7 @@ def find_texts(texts: Sequence[str]) -> Find:
             # of "a", "aa", "aaa" and so on each is found at each byte of "aaaa..."
             if len(hits) > _MANY * len(window):
                 return by_grams()(text)
-            found.update([hit[0] for hit in hits])
+            found.update([numbers[hit[0]] for hit in hits])
         return found
 
     return find
@@ -115,20 +114,20 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def find_texts_by_grams(texts: Sequence[str]) -> Find:
+def find_texts_by_grams(texts: Mapping[str, int]) -> Find:
     """Return a search for texts, none of them empty, by the rarest five characters of each."""
     counts = Counter(gram for text in texts for gram in _grams(text, _GRAM))
     tables: dict[int, dict[str, list[tuple[str, int]]]] = {}
-    for place, text in enumerate(texts):
+    for text, number in texts.items():
         gram = min(sorted(_grams(text, _GRAM)), key=counts.__getitem__) if len(text) >= _GRAM else text
-        tables.setdefault(len(gram), {}).setdefault(gram, []).append((text, place))
+        tables.setdefault(len(gram), {}).setdefault(gram, []).append((text, number))
 
     def find(text: str) -> Iterable[int]:
         return [
-            place
+            number
             for size, table in tables.items()
             for gram in table.keys() & _grams(text, size)
-            for wanted, place in table[gram]
+            for wanted, number in table[gram]
             if wanted in text
         ]
 
@@ -139,7 +138,7 @@ def _grams(text: str, size: int) -> set[str]:
     return {text[at : at + size] for at in range(len(text) - size + 1)}
 
 
-def find_patterns(patterns: Sequence[str]) -> Find:
+def find_patterns(patterns: Mapping[str, int]) -> Find:
     """Return a search for patterns of RE2, a thousand at a time."""
     import re2
 
@@ -147,30 +146,31 @@ def find_patterns(patterns: Sequence[str]) -> Find:
     options.log_errors = False
     options.max_mem = _SET_BYTES
     sets = []
-    for start in range(0, len(patterns), _TOGETHER):
-        portion = patterns[start : start + _TOGETHER]
+    pairs = list(patterns.items())
+    for start in range(0, len(pairs), _TOGETHER):
+        portion = pairs[start : start + _TOGETHER]
         together = re2.Set.SearchSet(options)
         # found in any text: a set that does not even find this had no room to search
         together.Add("")
-        for pattern in portion:
+        for pattern, _ in portion:
             together.Add(pattern)
         try:
             together.Compile()
         except re2.error:
             together = None
-        sets.append((start, together, [compiled(pattern) for pattern in portion]))
+        sets.append((together, portion, [0, *(number for _, number in portion)]))
 
     def find(text: str) -> Iterable[int]:
         encoded = encoded_for_like(text)
         if encoded is None:
             return []
         found: list[int] = []
-        for start, together, searches in sets:
+        for together, portion, numbers in sets:
             places = together and together.Match(encoded)
             if places:
-                found += [start + place - 1 for place in places if place]
+                found += [numbers[place] for place in places if place]
             else:
-                found += [start + place for place, search in enumerate(searches) if search(encoded)]
+                found += [number for pattern, number in portion if compiled(pattern)(encoded)]
         return found
 
     return find
