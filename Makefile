@@ -31,7 +31,7 @@ bench: $(VENV)/.dev  ## The figures that the design promises
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 hostile: $(VENV)/.dev  ## Every example and document of strangers, in full; the tests try a part
-	@LINKBACK_TEST_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(or $(ARGS),tests/hostile tests/protocols tests/feeds tests/test_fetch_hostile.py tests/test_migrations.py)
+	@LINKBACK_TEST_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(or $(ARGS),tests/hostile tests/protocols tests/feeds tests/test_fetch_hostile.py tests/test_migrations.py tests/journeys)
 
 faults: $(VENV)/.dev  ## Kills, floods and poison in full: the promise, seen
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-__all__ = ["FULL", "examples", "some", "usual"]
+__all__ = ["FULL", "examples", "slowness", "some", "usual"]
 
 T = TypeVar("T")
 FULL: Final = bool(os.environ.get("LINKBACK_TEST_FULL"))
@@ -36,9 +36,12 @@ def usual(seconds: float) -> float:
 
     Another one may be slower, or others may share it: a loop says how it is just now.
     """
-    if seconds < LOOP_SECONDS:
-        return seconds
-    began, total = time.thread_time(), 0
+    return seconds if seconds < LOOP_SECONDS else seconds / slowness(time.thread_time)
+
+
+def slowness(clock: Callable[[], float] = time.monotonic) -> float:
+    """Return how many times longer things take here and now; never less than 1."""
+    began, total = clock(), 0
     for number in range(1_000_000):
         total += number
-    return seconds / max(1.0, (time.thread_time() - began) / LOOP_SECONDS)
+    return max(1.0, (clock() - began) / LOOP_SECONDS)

@@ -17,7 +17,7 @@ from tests.faults import flood, kills, lanes, machine, mentions, outbox, web
 from tests.faults.report import Report
 from tests.faults.stage import DATABASES, POSTGRESQL
 
-SHORT: Final = 0.05
+SHORT: Final = 0.03
 EXPERIMENTS: Final[Mapping[str, Callable[[str, float], Report]]] = {
     "kills": kills.worker_kills,
     "web-kills": web.web_kills,
@@ -37,7 +37,7 @@ EXPERIMENTS: Final[Mapping[str, Callable[[str, float], Report]]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*EXPERIMENTS, []], help="default: all")
-    parser.add_argument("--short", action="store_true", help="a twentieth of the size")
+    parser.add_argument("--short", action="store_true", help="a thirtieth of the size")
     parser.add_argument("--database", choices=DATABASES, help="default: all that are given")
     options = parser.parse_args()
     logging.getLogger("flask_linkback").setLevel(logging.ERROR)  # they are warned, and mean it

@@ -18,6 +18,7 @@ from flask_linkback.models import Job, JobState, Link
 from tests.faults.receiver import Manner, Receipt, Receiver
 from tests.faults.report import Report, Stuck, until
 from tests.faults.stage import Entry, Stage
+from tests.thorough import slowness
 
 UNSETTLED_SECONDS: Final = 0.05
 """What finished so shortly before a kill may be done again."""
@@ -225,13 +226,13 @@ def _begun_and_not_settled(stage: Stage, pid: int) -> set[int]:
 
 def _under_way(diary: list[Entry], kills: Iterable[_Kill]) -> int:
     """How many jobs were in flight, or had ended too shortly before to be settled, at each kill."""
-    count = 0
+    count, unsettled = 0, UNSETTLED_SECONDS * slowness()  # who waits for a processor settles later
     for kill in kills:
         count += len(_begun(diary, kill.pid))
         count += sum(
             1
             for entry in diary
-            if entry.pid == kill.pid and entry.what == "end" and entry.at >= kill.at - UNSETTLED_SECONDS
+            if entry.pid == kill.pid and entry.what == "end" and entry.at >= kill.at - unsettled
         )
     return count
 

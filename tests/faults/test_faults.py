@@ -1,4 +1,4 @@
-"""The experiments in short: a twentieth of the size, and at least two kills each. ``make faults`` has all.
+"""The experiments in short: a thirtieth of the size, and at least two kills each. ``make faults`` has all.
 
 Those that kill run on each database, the others on one of them, in turn.
 """

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.thorough import some
+
 ROOT = Path(__file__).parents[2]
 SECONDS = 60
 
@@ -115,7 +117,7 @@ def test_two_blogs_tell_each_other(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", some([signal.SIGINT, signal.SIGTERM], each=2))
 def test_a_signal_ends_it_and_nothing_is_left(tmp_path: Path, number: signal.Signals) -> None:
     with staying_demo(tmp_path) as (demo, ports):
         assert len(ports) == 2
