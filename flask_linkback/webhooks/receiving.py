@@ -24,6 +24,7 @@ from ..outbox.worker import warn_of_uncommitted
 from ..outbox.writers import Writers
 from ..protocols.webhook_schemes import SCHEMES, Message, Scheme, Verified, check_secrets, parse_data
 from ..site import Site
+from . import recording
 
 __all__ = [
     "HANDLE",
@@ -257,6 +258,8 @@ def handle(site: Site, claim: Claim) -> Outcome:
     if receiver is None:
         return jobs.again(f"There is no receiver {name!r} here.")
     write = functools.partial(_record, site, claim, claim.payload["receipt_id"])
+    # what the function causes is as deep as what was received, or a loop by way of a receiver never ends
+    before = recording.depth.set(recording.parse_depth(event.headers.get("webhook-depth")))
     try:
         site.app.ensure_sync(receiver.function)(event)
     except Exception as error:  # whatever the application's function does is not ours
@@ -268,6 +271,8 @@ def handle(site: Site, claim: Claim) -> Outcome:
         reason = f"{type(error).__name__}: {error}"[:200]
         site.get(Writers).record(site.engine, session, functools.partial(write, reason=reason))
         return jobs.again(reason)
+    finally:
+        recording.depth.reset(before)
     warn_of_uncommitted(site, claim)
     session.rollback()
     site.get(Writers).record(site.engine, session, functools.partial(write, handled_at=site.now()))

@@ -10,7 +10,9 @@ from flask import request
 
 from flask_linkback import Hook
 from flask_linkback.models import Event, Job, JobState
+from flask_linkback.protocols.standardwebhooks import new_secret
 from flask_linkback.webhooks import recording
+from flask_linkback.webhooks.receiving import ReceivedEvent
 from flask_linkback.webhooks.recording import DELIVER, DISPATCH
 from tests.apps import Blog
 from tests.webhooks.listening import work
@@ -79,3 +81,24 @@ def test_a_request_within_another_keeps_the_depth_of_that(blog: Blog) -> None:
 
     blog.app.add_url_rule("/outer", "outer", outer)
     assert blog.app.test_client().get("/outer", headers={"Webhook-Depth": "2"}).text == "2"
+
+
+def test_a_loop_by_way_of_a_receiver_ends(blog: Blog) -> None:
+    """What a receiver's function does happens later, in the worker: it is as deep as what was received."""
+    secret = new_secret()
+
+    @blog.linkback.webhooks.receiver("mirror", secret=secret)
+    def mirror(event: ReceivedEvent) -> None:
+        Hook(name="shouted").send(said=event.id)
+        blog.db.session.commit()
+
+    with blog.app.app_context():
+        url = f"{blog.base_url}/linkback/receive/mirror"
+        Hook(name="shouted").listener(url=url, secret=secret).save()
+        Hook(name="shouted").send()
+        blog.db.session.commit()
+        for _ in range(20):
+            work(blog)
+        depths = blog.db.session.scalars(sa.select(Event.depth).order_by(Event.id)).all()
+        assert depths == [0, 1, 2, 3, 4, 5]
+        assert recording.depth.get() == 0
