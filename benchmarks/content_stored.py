@@ -26,7 +26,7 @@ from flask_linkback.protocols.signatures import sign
 
 from .pingback_stored import per_second, post, served
 from .runner import Benchmark, NotHere, Ratio, Scale, Way, Ways
-from .sites import DATABASES, Place, own_site
+from .sites import DATABASES, Place, own_sites
 
 __all__ = ["BENCHMARKS"]
 
@@ -102,12 +102,7 @@ def ways(scale: Scale) -> Iterator[Ways]:
     times = scale.of(2_000, 100)
     with contextlib.ExitStack() as stack:
         found: dict[str, Way | NotHere] = {}
-        for kind in DATABASES:
-            try:
-                place = stack.enter_context(own_site(kind, RUNNER="external"))
-            except NotHere as error:
-                found[kind] = error
-                continue
+        for kind, place in own_sites(stack, found, RUNNER="external"):
             subscribe(place)
             port = stack.enter_context(served(place, delivery, insert))
             found[f"{kind}, content"] = partial(stored, place, port, count(), times)

@@ -33,8 +33,8 @@ from flask_linkback.outbox import jobs
 from flask_linkback.webhooks.dispatch import owe_deliveries
 
 from .receiver import HOSTS
-from .runner import Benchmark, NotHere, Ratio, Scale, Ways
-from .sites import DATABASES, Place, own_site
+from .runner import Benchmark, Ratio, Scale, Ways
+from .sites import DATABASES, Place, own_sites
 
 __all__ = ["BENCHMARKS"]
 
@@ -184,12 +184,7 @@ def ways(scale: Scale) -> Iterator[Ways]:
     count = scale.of(10_000, 2_000)
     with contextlib.ExitStack() as stack:
         found: dict[str, Any] = {}
-        for kind in DATABASES:
-            try:
-                place = stack.enter_context(own_site(kind))
-            except NotHere as error:
-                found[kind] = error
-                continue
+        for kind, place in own_sites(stack, found):
             fill(place, count)
             for name, write in WAYS.items():
                 found[f"{kind}, {name}"] = partial(milliseconds, place, write, count)

@@ -21,7 +21,7 @@ from flask_linkback.changes import Watches
 from flask_linkback.models import Event
 
 from .runner import Benchmark, NotHere, Ratio, Scale, Way, Ways
-from .sites import DATABASES, Place, own_site
+from .sites import DATABASES, Place, own_sites
 
 __all__ = ["BENCHMARKS"]
 
@@ -64,12 +64,7 @@ def ways(scale: Scale) -> Iterator[Ways]:
     times = scale.of(400, 20)
     with contextlib.ExitStack() as stack:
         found: dict[str, Way | NotHere] = {}
-        for kind in DATABASES:
-            try:
-                place = stack.enter_context(own_site(kind))
-            except NotHere as error:
-                found[kind] = error
-                continue
+        for kind, place in own_sites(stack, found):
             hook = ModelHook(model=_model(place), name="post", provides_args=FIELDS)
             measure = partial(commits, place, hook, count(), times)
             found[f"{kind}, hooked"] = partial(measure, hooked=True)

@@ -27,7 +27,7 @@ from flask_linkback.websub.hub import announce
 from .outbox_rate import PATIENCE, THREADS, redis
 from .receiver import SECRET, Receiver, receiving
 from .runner import Benchmark, NotHere, Ratio, Scale, Way, Ways
-from .sites import DATABASES, Place, own_site, process, worker
+from .sites import DATABASES, Place, own_sites, process, worker
 
 __all__ = ["BENCHMARKS"]
 
@@ -187,12 +187,7 @@ def ways(scale: Scale) -> Iterator[Ways]:
         receiver = stack.enter_context(receiving())
         publisher = stack.enter_context(Publisher().serving())
         found: dict[str, Way | NotHere] = {}
-        for kind in DATABASES:
-            try:
-                place = stack.enter_context(own_site(kind, HUB_ENABLED=True, HUB_TOPICS="any"))
-            except NotHere as error:
-                found[kind] = error
-                continue
+        for kind, place in own_sites(stack, found, HUB_ENABLED=True, HUB_TOPICS="any"):
             follow(place, publisher.url, [_callback(receiver, number) for number in range(count)])
             found[kind] = partial(by_ours, place, publisher, receiver, count)
         broker = stack.enter_context(redis())

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from .receiver import Receiver, receiving
 from .runner import Benchmark, NotHere, Ratio, Scale, Way, Ways
-from .sites import BODY, DATABASES, Place, own_site, process, worker
+from .sites import BODY, DATABASES, Place, own_sites, process, worker
 
 __all__ = ["BENCHMARKS"]
 
@@ -139,13 +139,8 @@ def ways(scale: Scale) -> Iterator[Ways]:
     with contextlib.ExitStack() as stack:
         receiver = stack.enter_context(receiving())
         found: dict[str, Way | NotHere] = {}
-        for kind in DATABASES:
-            try:
-                place = stack.enter_context(own_site(kind))
-            except NotHere as error:
-                found[kind] = error
-            else:
-                found[kind] = partial(by_outbox, place, receiver, scale.of(16_000, 1_500))
+        for kind, place in own_sites(stack, found):
+            found[kind] = partial(by_outbox, place, receiver, scale.of(16_000, 1_500))
         broker = stack.enter_context(redis())
         for name, pool in POOLS.items():
             if scale.short and name not in _DURABLE:

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from flask_linkback.models import Mention
 
 from .runner import Benchmark, NotHere, Ratio, Scale, Way, Ways
-from .sites import DATABASES, POSTS, ROOT, Place, own_site
+from .sites import DATABASES, POSTS, ROOT, Place, own_sites
 
 __all__ = ["BENCHMARKS"]
 
@@ -139,14 +139,9 @@ def ways(scale: Scale) -> Iterator[Ways]:
     times = scale.of(2_000, 100)
     with contextlib.ExitStack() as stack:
         found: dict[str, Way | NotHere] = {}
-        for kind in DATABASES:
-            try:
-                place = stack.enter_context(
-                    own_site(kind, RUNNER="external", RATE_LIMITS={"caller": None, "target": None})
-                )
-            except NotHere as error:
-                found[kind] = error
-                continue
+        for kind, place in own_sites(
+            stack, found, RUNNER="external", RATE_LIMITS={"caller": None, "target": None}
+        ):
             port = stack.enter_context(served(place, bare, pingback))
             found[f"{kind}, pingback"] = partial(stored, place, port, count(), times)
             found[f"{kind}, bare view"] = partial(per_second, port, bare, count(), times)

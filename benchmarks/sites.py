@@ -203,6 +203,19 @@ class Place:
                     connection.execute(sa.text("VACUUM ANALYZE linkback_job, linkback_attempt"))
 
 
+def own_sites(
+    stack: contextlib.ExitStack, found: dict[str, Any], **settings: Any
+) -> Iterator[tuple[str, Place]]:
+    """Yield a site on each database that is there; note in ``found`` which are not, and why."""
+    for kind in DATABASES:
+        try:
+            place = stack.enter_context(own_site(kind, **settings))
+        except NotHere as error:
+            found[kind] = error
+        else:
+            yield kind, place
+
+
 @contextlib.contextmanager
 def own_site(kind: str, **settings: Any) -> Iterator[Place]:
     """Make a site on a fresh database; it starts no worker unless ``RUNNER`` says so.

@@ -9,7 +9,7 @@ from functools import partial
 from .outbox_rate import by_outbox
 from .receiver import Receiver, receiving
 from .runner import Benchmark, NotHere, Ratio, Scale, Way, Ways
-from .sites import DATABASES, Place, own_site
+from .sites import DATABASES, Place, own_sites
 
 __all__ = ["BENCHMARKS"]
 
@@ -26,13 +26,8 @@ def ways(scale: Scale) -> Iterator[Ways]:
     with contextlib.ExitStack() as stack:
         receiver = stack.enter_context(receiving(delay=SECONDS))
         found: dict[str, Way | NotHere] = {}
-        for kind in DATABASES:
-            try:
-                place = stack.enter_context(own_site(kind))
-            except NotHere as error:
-                found[kind] = error
-            else:
-                found[kind] = partial(share, place, receiver, scale.of(20_000, 2_000))
+        for kind, place in own_sites(stack, found):
+            found[kind] = partial(share, place, receiver, scale.of(20_000, 2_000))
         yield found
 
 

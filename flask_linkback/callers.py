@@ -64,6 +64,11 @@ class CallRates:
         self._lock = threading.Lock()
         self._windows: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
+    def wait_for_caller(self, address: str | None, limit: int | None, now: float) -> int:
+        """Count a call by whose it is; one from a private address is not counted. Returns as `wait`."""
+        key = caller_key(address)
+        return 0 if key is None else self.wait(f"caller {key}", limit, now)
+
     def wait(self, key: str, limit: int | None, now: float) -> int:
         """Count a call; return 0 when it is within the limit, else the seconds to wait."""
         if limit is None:

@@ -129,9 +129,6 @@ class Watches:
         self._watches: list[Watch] = []
         self._by_class: dict[type[Any], tuple[Watch, ...]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._watches)
-
     def watch(self, watch: Watch, *, allow_other_bind: bool = False) -> None:
         """Add a watch. A model of another bind is refused: its commit is not that of our tables."""
         # not inspect(), which would configure all mappers: other models may not be defined yet
@@ -234,7 +231,7 @@ def note_call(session: Session, name: str) -> None:
 
 def _watches() -> Watches | None:
     site = find_site()
-    return (site.get(Watches) or None) if site is not None else None
+    return None if site is None else site.get(Watches)
 
 
 # --- collecting --------------------------------------------------------------------------------------

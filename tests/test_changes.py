@@ -772,7 +772,7 @@ def test_a_model_of_another_bind_is_refused_unless_that_is_wanted(own_url: str) 
         ConfigError, match=r"VisitHook: Visit lives in the bind 'other'.*allow_other_bind=True"
     ):
         watches.watch(visits)
-    assert not watches
+    assert not watches.of(Visit)
     watches.watch(visits, allow_other_bind=True)
     other = own_url.replace(".db", "-other.db")
     with plain_app(db, own_url, watches, SQLALCHEMY_BINDS={"other": other}) as app, app.app_context():

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from werkzeug.http import parse_options_header
 
-from ..callers import CallRates, caller_key
+from ..callers import CallRates
 from ..errors import AddressRefused, FetchError, LinkbackError, TooSlow
 from ..fetch import Response, check_url
 from ..models import Weblog, digest
@@ -131,12 +131,10 @@ def take(site: Site, ping: Ping, *, caller: str = "") -> str:
 
 
 def _count(site: Site, caller: str, now: datetime) -> None:
-    key = caller_key(caller)
-    if key is not None:
-        limit = site.settings.linkbacks.rate_limits["caller"]
-        wait = site.get(CallRates).wait(f"caller {key}", limit, now.timestamp())
-        if wait:
-            raise Declined(Refusal.too_many, retry_after=wait)
+    limit = site.settings.linkbacks.rate_limits["caller"]
+    wait = site.get(CallRates).wait_for_caller(caller, limit, now.timestamp())
+    if wait:
+        raise Declined(Refusal.too_many, retry_after=wait)
 
 
 def _plain(site: Site, url: str) -> tuple[str, str]:

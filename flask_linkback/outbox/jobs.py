@@ -18,6 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ..errors import ConfigError
 from ..models import Attempt, Event, Job, JobState
+from ..protocols.text import keepable
 from ..site import Site, current_site
 from .retry import next_due
 
@@ -258,7 +259,7 @@ _ADD_EVENT_AND_JOB: Final = _typed(
 def add_dead(session: Session, job: NewJob, reason: str) -> None:
     """Write a job that could not be made in full, to be seen and replayed by a person."""
     now = current_site().now()
-    row = {**_row(job, now, JobState.dead), "reason": _text(reason), "finished_at": now}
+    row = {**_row(job, now, JobState.dead), "reason": keepable(reason), "finished_at": now}
     session.execute(_insert(session, at_once=False), [row])
 
 
@@ -765,7 +766,7 @@ def _settled(each: Finished, now: datetime, schedule: Sequence[float]) -> dict[s
         "claim_token": claim.token,
         "new_token": None,
         "new_attempts": claim.attempts,
-        "new_reason": _text(outcome.reason),
+        "new_reason": keepable(outcome.reason),
         "new_due_at": now,
         "new_finished_at": now,
     }
@@ -799,13 +800,8 @@ def _attempt(each: Finished) -> dict[str, Any] | None:
     row: dict[str, Any] = {"job_id": each.claim.id, "number": each.claim.attempts}
     for name in AttemptMade.__dataclass_fields__:
         value = getattr(attempt, name)
-        row[name] = _text(value) if isinstance(value, str) else value
+        row[name] = keepable(value) if isinstance(value, str) else value
     return row
-
-
-def _text(text: str) -> str:
-    """What a stranger said, without what PostgreSQL cannot keep."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 # --- in order ----------------------------------------------------------------------------------------

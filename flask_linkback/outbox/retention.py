@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -73,7 +73,7 @@ def _pages(
     wanted: sa.ColumnElement[bool],
     *,
     start: int,
-) -> Any:
+) -> Iterator[tuple[int, list[int]]]:
     """Yield the last id of some old rows and the ids of those among them that are wanted, page by page.
 
     Rows are read in the order of their ids, which is nearly that of their time: a page without an old one

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["is_address", "line", "paragraphs", "plain", "storable"]
+__all__ = ["is_address", "keepable", "line", "paragraphs", "plain", "storable"]
 
 # How many characters are looked at for each one that is wanted: much of a text may be white space
 _SPARE: Final = 8
@@ -53,6 +53,11 @@ def plain(text: str) -> str:
 def storable(text: str, limit: int) -> str:
     """Return the first characters of a text, without those that cannot or should not be stored."""
     return _NOT_STORABLE.sub("", text[: 2 * limit])[:limit]
+
+
+def keepable(text: str) -> str:
+    """Return a text without what PostgreSQL cannot keep, and nothing else."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def line(text: str, limit: int) -> str:

@@ -8,20 +8,22 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from ..callers import CallRates, caller_key
+from ..callers import CallRates
 from ..errors import AlreadyRegistered, BadSignature, ConfigError, LinkbackError, did_you_mean
 from ..models import Receipt, digest
 from ..outbox import jobs
 from ..outbox.jobs import Claim, Outcome
+from ..outbox.retention import delete_old, empty_old
 from ..outbox.worker import warn_of_uncommitted
 from ..outbox.writers import Writers
+from ..protocols.text import keepable
 from ..protocols.webhook_schemes import SCHEMES, Message, Scheme, Verified, check_secrets, parse_data
 from ..site import Site
 from . import recording
@@ -190,12 +192,10 @@ def _verified(receiver: Receiver, message: Message) -> Verified:
 
 
 def _count(site: Site, caller: str, now: datetime) -> None:
-    key = caller_key(caller)
-    if key is not None:
-        limit = site.settings.linkbacks.rate_limits["caller"]
-        wait = site.get(CallRates).wait(f"caller {key}", limit, now.timestamp())
-        if wait:
-            raise TooMany(wait)
+    limit = site.settings.linkbacks.rate_limits["caller"]
+    wait = site.get(CallRates).wait_for_caller(caller, limit, now.timestamp())
+    if wait:
+        raise TooMany(wait)
 
 
 def kept_headers(said: Mapping[str, str]) -> dict[str, str]:
@@ -218,7 +218,7 @@ def _store(
     row = {
         "key": digest(receiver.name, verified.id),
         "receiver": receiver.name,
-        "message_id": _plain(verified.id)[:_LONGEST_ID],
+        "message_id": keepable(verified.id)[:_LONGEST_ID],
         "headers": dict(headers),
         "body": body,
         "received_at": now,
@@ -232,7 +232,7 @@ def _store(
             session.rollback()
             return False
         # the type is what the headers or the body said: it is not looked for a second time
-        payload = {"receipt_id": receipt_id, "type": _plain(verified.type)}
+        payload = {"receipt_id": receipt_id, "type": keepable(verified.type)}
         jobs.add(session, [jobs.NewJob(kind=HANDLE, payload=payload)])
         session.commit()
     return True
@@ -303,14 +303,9 @@ def _record(
     if not jobs.is_ours(session, claim):
         session.rollback()
         return
-    came_of_it = {"reason": _plain(reason), "handled_at": handled_at}
+    came_of_it = {"reason": keepable(reason), "handled_at": handled_at}
     session.execute(sa.update(_receipt).where(_receipt.c.id == receipt_id).values(came_of_it))
     session.commit()
-
-
-def _plain(text: str) -> str:
-    """Return a text without what PostgreSQL cannot keep."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 # --- what is not kept ----------------------------------------------------------------------------------
@@ -321,18 +316,5 @@ def sweep(site: Site) -> None:
 
     After RETENTION_DAYS and ROW_RETENTION_DAYS. One whose row is gone would be handled once more.
     """
-    settings, now = site.settings.outbox, site.now()
-    bodies, rows = (
-        now - timedelta(days=days) for days in (settings.retention_days, settings.row_retention_days)
-    )
-    old_bodies = (_receipt.c.body.is_not(None), _receipt.c.received_at <= bodies)
-    old_rows = (_receipt.c.received_at <= rows,)
-    there = [sa.exists(sa.select(_receipt.c.id).where(*old)) for old in (old_bodies, old_rows)]
-    is_any = site.session.scalar(sa.select(sa.or_(*there)))
-    site.session.rollback()
-    if not is_any:
-        return  # nobody waits for a turn to write nothing
-    with site.get(Writers).turn(site.engine):
-        site.session.execute(sa.delete(_receipt).where(*old_rows))
-        site.session.execute(sa.update(_receipt).where(*old_bodies).values(body=None, headers=None))
-        site.session.commit()
+    empty_old(site, _receipt, _receipt.c.received_at, ["body", "headers"])
+    delete_old(site, _receipt, _receipt.c.received_at)

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from ..callers import CallRates, caller_key
+from ..callers import CallRates
 from ..errors import AddressRefused, LinkbackError
 from ..fetch import check_url
 from ..models import Content, Job, JobState, Secret, Subscriber, SubscriberState, Topic, digest, host_of
@@ -188,12 +188,10 @@ class _Asked:
 
 
 def _count(site: Site, caller: str) -> None:
-    key = caller_key(caller)
-    if key is not None:
-        limit = site.settings.linkbacks.rate_limits["caller"]
-        wait = site.get(CallRates).wait(f"caller {key}", limit, site.now().timestamp())
-        if wait:
-            raise Refused(Refusal.too_many, retry_after=wait)
+    limit = site.settings.linkbacks.rate_limits["caller"]
+    wait = site.get(CallRates).wait_for_caller(caller, limit, site.now().timestamp())
+    if wait:
+        raise Refused(Refusal.too_many, retry_after=wait)
 
 
 def _asked(site: Site, request: SubscriptionRequest) -> _Asked:

@@ -1,4 +1,4 @@
-"""Commands for webhooks."""
+"""Commands for trying out what sends: a listener that prints what comes."""
 
 from __future__ import annotations
 
