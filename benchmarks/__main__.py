@@ -26,6 +26,7 @@ NAMES = (
     "pingback_stored",
     "content_stored",
     "hub_rate",
+    "webhook_rate",
     "html_scan",
     "discovery",
     "matching",

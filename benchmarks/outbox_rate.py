@@ -25,7 +25,7 @@ from .receiver import Receiver, receiving
 from .runner import Benchmark, NotHere, Ratio, Scale, Way, Ways
 from .sites import BODY, DATABASES, Place, own_sites, process, worker
 
-__all__ = ["BENCHMARKS"]
+__all__ = ["BENCHMARKS", "DURABLE", "PATIENCE", "POOLS", "THREADS", "by_celery", "by_outbox", "redis"]
 
 THREADS = 8  # the default of WORKER_THREADS
 PATIENCE = 300.0  # seconds
@@ -143,13 +143,13 @@ def ways(scale: Scale) -> Iterator[Ways]:
             found[kind] = partial(by_outbox, place, receiver, scale.of(16_000, 1_500))
         broker = stack.enter_context(redis())
         for name, pool in POOLS.items():
-            if scale.short and name not in _DURABLE:
+            if scale.short and name not in DURABLE:
                 continue
             found[name] = partial(by_celery, broker, receiver, scale.of(4_000, 400), pool)
         yield found
 
 
-_DURABLE = ("Celery, prefork", "Celery, threads")
+DURABLE = ("Celery, prefork", "Celery, threads")
 
 BENCHMARKS = (
     Benchmark(
@@ -159,10 +159,10 @@ BENCHMARKS = (
         better="more",
         ways=ways,
         ratios=[
-            Ratio(what=f"{kind} ÷ {what}", of=kind, to=to, at_least=5 if to is _DURABLE else None)
+            Ratio(what=f"{kind} ÷ {what}", of=kind, to=to, at_least=5 if to is DURABLE else None)
             for kind in DATABASES
             for what, to in (
-                ("Celery with acks_late, the faster of prefork and threads", _DURABLE),
+                ("Celery with acks_late, the faster of prefork and threads", DURABLE),
                 ("Celery's default, which loses what runs when it is killed", "Celery, prefork, early ack"),
                 ("Celery with acks_late, two solo workers", "Celery, solo"),
             )

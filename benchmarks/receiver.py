@@ -3,12 +3,13 @@
 ``python -m benchmarks.receiver OPTIONS`` serves as many addresses of 127.0.0.0/8 as it is asked to,
 on one port, and ends with its standard input. It is one loop without a framework, so that the
 clients are what is measured. A delivery is known by its X-Delivery number, or the one at the end of its path;
-the signature of one in 64 is checked.
+the signature of one in 64 is checked, X-Hub-Signature or that of Standard Webhooks.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import errno
 import hashlib
@@ -25,7 +26,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ANSWER", "HOSTS", "SECRET", "Receiver", "address", "listen", "receiving", "sign"]
+__all__ = [
+    "ANSWER",
+    "HOSTS",
+    "SECRET",
+    "Receiver",
+    "address",
+    "listen",
+    "receiving",
+    "sign",
+    "webhook_secret",
+]
 
 HOSTS = 200
 SECRET = b"the secret that both sides know"
@@ -41,6 +52,21 @@ def address(number: int) -> str:
 def sign(body: bytes) -> str:
     """Return the signature that a delivery carries in X-Hub-Signature."""
     return f"sha256={hmac.new(SECRET, body, hashlib.sha256).hexdigest()}"
+
+
+def webhook_secret() -> str:
+    """Return the secret as Standard Webhooks writes it."""
+    return f"whsec_{base64.b64encode(SECRET).decode()}"
+
+
+def _signed(head: bytes, body: bytes) -> bool:
+    """Is a delivery signed as it should be, in either way? Base64 in lower case, as the head is."""
+    signature = _value(head, b"\r\nwebhook-signature: ")
+    if not signature:
+        return _value(head, b"\r\nx-hub-signature: ") == sign(body).encode()
+    signed = b".".join((_value(head, b"\r\nwebhook-id: "), _value(head, b"\r\nwebhook-timestamp: "), body))
+    expected = base64.b64encode(hmac.new(SECRET, signed, hashlib.sha256).digest())
+    return signature == b"v1," + expected.lower()
 
 
 # --- the process that serves -------------------------------------------------------------------------
@@ -133,7 +159,7 @@ class _Server:
         self.arrivals[number] = wire.first_byte_at
         if number % _CHECK_EACH == 0:
             self.checked += 1
-            self.forged += _value(head, b"\r\nx-hub-signature: ") != sign(body).encode()
+            self.forged += not _signed(head, body)
 
     def _seconds(self) -> float:
         due = [line[0][0] for line in self.waiting.values() if line]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -21,8 +21,9 @@ from . import health, pacing
 from .dispatch import hook_of
 from .formats import FORMATS, Said
 from .hooks import Hook
-from .listeners import ACTIVE, secrets_of
+from .listeners import ACTIVE
 from .options import Options, options_of
+from .reading import ReadAhead
 
 __all__ = ["WHY_NOT", "Delivery", "Message", "Post", "deliver", "message_id"]
 
@@ -62,7 +63,7 @@ class Delivery:
     site: Site
     event: Event
     listener: Listener
-    secrets: list[str]
+    secrets: Sequence[str]
     hook: Hook
     options: Options
     more_headers: Mapping[str, str] = field(default_factory=dict)
@@ -150,21 +151,19 @@ def _deliver(site: Site, claim: Claim) -> Outcome:
 
 def _read(site: Site, session: Session, claim: Claim) -> Delivery | Outcome:
     """Return what a delivery needs, apart from the session, or how it ends without being sent."""
-    listener = session.get(Listener, claim.listener_id)
-    event = session.get(Event, claim.event_id)
+    owed = site.get(ReadAhead).take(session, claim, site.now())
+    listener, event = owed.new_listener(), owed.new_event()
     if listener is None:
         return jobs.done("The listener is gone.")
     if listener.state not in ACTIVE:
         return jobs.dead(WHY_NOT[listener.state])
     if event is None or event.data is None:
         return jobs.dead("The event is not kept any more.")
-    secrets = secrets_of(session, listener.id, site.now())
-    session.expunge_all()
     return Delivery(
         site=site,
         event=event,
         listener=listener,
-        secrets=secrets,
+        secrets=owed.secrets,
         hook=hook_of(site, event.hook),
         options=options_of(listener),
     )

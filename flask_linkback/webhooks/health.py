@@ -16,6 +16,7 @@ from ..outbox.jobs import Claim, Outcome
 from ..outbox.writers import Writers
 from ..site import Site
 from .listeners import ACTIVE
+from .reading import ReadAhead
 from .recording import DELIVER
 
 __all__ = [
@@ -163,6 +164,7 @@ def _record(site: Site, claim: Claim, write: Callable[[Session], bool]) -> bool:
             return False
         written = write(session)
         session.commit()
+        site.get(ReadAhead).forget()
         return written
 
     return site.get(Writers).record(site.engine, session, transact)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -45,7 +44,6 @@ __all__ = [
     "forget",
     "hears",
     "keys_of",
-    "secrets_of",
 ]
 
 LISTENER_OPTIONS: Final = ("event", "secret", "owner", "headers", "options", "config", "handshake")
@@ -143,13 +141,6 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
         if not isinstance(value, str) or len(value) > MAX_HEADER_CHARACTERS or not _VALUE.fullmatch(value):
             raise ValueError(f"The value of the header {name!r} cannot be sent.")
     return dict(headers)
-
-
-def secrets_of(session: Session, listener_id: int, now: datetime) -> list[str]:
-    """Return the secrets that sign what a listener is sent, the newest first."""
-    valid = sa.or_(ListenerSecret.expires_at.is_(None), ListenerSecret.expires_at > now)
-    found = sa.select(ListenerSecret.secret).where(ListenerSecret.listener_id == listener_id, valid)
-    return [str(secret) for secret in session.scalars(found.order_by(ListenerSecret.id.desc()))]
 
 
 # --- who hears what ----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from ..models import Listener, ListenerSecret, Secret
 from ..protocols import standardwebhooks
 from ..site import Site
 from .listeners import check_secret
+from .reading import ReadAhead, valid_secrets
 
 __all__ = ["MAX_OLD", "MAX_OVERLAP_SECONDS", "rotate_secret", "secrets"]
 
@@ -26,8 +27,9 @@ MAX_OLD: Final = 5
 
 def secrets(site: Site, listener: Listener) -> Sequence[ListenerSecret]:
     """Return the secrets that sign what a listener is sent, the newest first."""
-    valid = sa.or_(ListenerSecret.expires_at.is_(None), ListenerSecret.expires_at > site.now())
-    found = sa.select(ListenerSecret).where(ListenerSecret.listener_id == listener.id, valid)
+    found = sa.select(ListenerSecret).where(
+        ListenerSecret.listener_id == listener.id, valid_secrets(site.now())
+    )
     return site.session.scalars(found.order_by(ListenerSecret.id.desc())).all()
 
 
@@ -66,6 +68,7 @@ def rotate_secret(
     session.execute(others)
     session.add(ListenerSecret(listener_id=listener.id, secret=Secret(secret), created_at=now))
     session.flush()
+    site.get(ReadAhead).forget()
     logger.info("The secret of a listener was rotated.", extra={"listener_id": listener.id})
     changes.note_call(session, "rotate_secret")
     return secret

@@ -18,10 +18,11 @@ from ..outbox import jobs
 from ..outbox.replies import KEPT_BYTES, is_success
 from ..outbox.writers import Writers
 from ..site import Site
+from . import rotating
 from .delivering import WHY_NOT, Delivery, Message
 from .dispatch import hook_of
 from .health import WELL
-from .listeners import ACTIVE, forget, secrets_of
+from .listeners import ACTIVE, forget
 from .options import options_of
 from .recording import DELIVER, MAX_TYPE_CHARACTERS
 from .values import plain
@@ -115,7 +116,7 @@ def send_test(site: Site, listener: Listener, data: Any = None, type_: str | Non
         raise ValueError(WHY_NOT[listener.state])
     session = site.session
     event = _event(site, session, listener, data, type_)
-    secrets = secrets_of(session, listener.id, site.now())
+    secrets = [str(each.secret) for each in rotating.secrets(site, listener)]
     options = options_of(listener)
     session.commit()  # no transaction stays open over HTTP
     # its own object: a hook may look at it while it is sent
