@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from flask_linkback import Hook
 from flask_linkback.models import Event, Listener
 from flask_linkback.protocols.standardwebhooks import new_secret
-from flask_linkback.webhooks.reading import ReadAhead
 from tests.apps import Blog
 from tests.neighbours import Neighbour
 from tests.webhooks.listening import listen, shout, states, work
@@ -33,19 +32,15 @@ def selects(blog: Blog, table: str) -> Iterator[list[str]]:
     sa.event.remove(blog.db.engine, "before_cursor_execute", note)
 
 
-def test_many_deliveries_read_their_listeners_together(
-    blogs: Callable[..., Blog], database_url: str, neighbour: Neighbour
-) -> None:
-    blog = blogs(database_url)
-    with blog.app.app_context():
-        for number in range(100):
-            listen(blog, neighbour, f"/listening?{number}")
-        shout(blog)
-        with selects(blog, "linkback_listener_secret") as seen:
-            work(blog)
-        assert len(neighbour.requests) == 100
-        assert states(blog) == ["done"] * 100
-        assert len(seen) <= 10
+def test_many_deliveries_read_their_listeners_together(blog: Blog, neighbour: Neighbour) -> None:
+    for number in range(100):
+        listen(blog, neighbour, f"/listening?{number}")
+    shout(blog)
+    with selects(blog, "linkback_listener_secret") as seen:
+        work(blog)
+    assert len(neighbour.requests) == 100
+    assert states(blog) == ["done"] * 100
+    assert len(seen) <= 10
 
 
 def test_what_a_hook_does_to_an_event_stays_with_that_delivery(blog: Blog, neighbour: Neighbour) -> None:
@@ -59,14 +54,13 @@ def test_what_a_hook_does_to_an_event_stays_with_that_delivery(blog: Blog, neigh
             listener.config = {"seen": True}
             return json.dumps(event.data).encode()
 
-    with blog.app.app_context():
-        for number in range(5):
-            listen(blog, neighbour, f"/listening?{number}")
-        shout(blog, blog.linkback.hooks["shouted"], word="Hi")
-        work(blog)
-        assert [json.loads(each.body)["seen"] for each in neighbour.requests] == [1] * 5
-        assert blog.db.session.scalars(sa.select(Event)).one().data == {"word": "Hi"}
-        assert set(blog.db.session.scalars(sa.select(Listener.config))) == {None}
+    for number in range(5):
+        listen(blog, neighbour, f"/listening?{number}")
+    shout(blog, blog.linkback.hooks["shouted"], word="Hi")
+    work(blog)
+    assert [json.loads(each.body)["seen"] for each in neighbour.requests] == [1] * 5
+    assert blog.db.session.scalars(sa.select(Event)).one().data == {"word": "Hi"}
+    assert set(blog.db.session.scalars(sa.select(Listener.config))) == {None}
 
 
 def test_what_was_read_before_counts_for_a_moment_only(
@@ -74,24 +68,21 @@ def test_what_was_read_before_counts_for_a_moment_only(
 ) -> None:
     moments = iter(range(1, 1000))
     monkeypatch.setattr("flask_linkback.webhooks.reading.time.monotonic", lambda: float(next(moments)))
-    with blog.app.app_context():
-        for number in range(4):
-            listen(blog, neighbour, f"/listening?{number}")
-        shout(blog)
-        with selects(blog, "linkback_listener_secret") as seen:
-            work(blog)
-        assert len(seen) == 4
+    for number in range(4):
+        listen(blog, neighbour, f"/listening?{number}")
+    shout(blog)
+    with selects(blog, "linkback_listener_secret") as seen:
+        work(blog)
+    assert len(seen) == 4
 
 
 def test_a_new_secret_signs_from_then_on(blog: Blog, neighbour: Neighbour) -> None:
-    with blog.app.app_context():
-        listener = listen(blog, neighbour)
-        for _ in range(2):
-            shout(blog)
-        blog.site.get(ReadAhead)
-        blog.linkback.webhooks.rotate_secret(listener, overlap_seconds=0, secret=new_secret())
-        blog.db.session.commit()
-        work(blog)
-        first, second = neighbour.requests
-        assert len(first.header("webhook-signature").split()) == 1
-        assert first.header("webhook-signature") != second.header("webhook-signature")
+    listener = listen(blog, neighbour)
+    for _ in range(2):
+        shout(blog)
+    blog.linkback.webhooks.rotate_secret(listener, overlap_seconds=0, secret=new_secret())
+    blog.db.session.commit()
+    work(blog)
+    first, second = neighbour.requests
+    assert len(first.header("webhook-signature").split()) == 1
+    assert first.header("webhook-signature") != second.header("webhook-signature")
