@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -19,6 +19,7 @@ from .recording import DELIVER
 
 __all__ = ["Owed", "ReadAhead", "valid_secrets"]
 
+M = TypeVar("M", Listener, Event)
 _AHEAD: Final = 64
 """So many ids of jobs are looked at at once."""
 _FRESH_SECONDS: Final = 0.25
@@ -40,13 +41,20 @@ class Owed:
 
     def new_listener(self) -> Listener | None:
         """Return an object that is nobody else's, and in no session."""
-        return None if self.listener is None else Listener(**self.listener)
+        return None if self.listener is None else _object(Listener, self.listener)
 
     def new_event(self) -> Event | None:
         if self.event is None:
             return None
         said = {name: None if self.event[name] is None else json.loads(self.event[name]) for name in _JSON}
-        return Event(**{**self.event, **said})
+        return _object(Event, {**self.event, **said})
+
+
+def _object(model: type[M], values: Mapping[str, Any]) -> M:
+    """Return an object with these values as if it had been loaded; the constructor takes its time."""
+    found: M = model.__mapper__.class_manager.new_instance()
+    found.__dict__.update(values)
+    return found
 
 
 class ReadAhead:

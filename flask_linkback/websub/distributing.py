@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final
@@ -164,10 +164,11 @@ def _forget_bodies(session: Session, topic_id: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sent:
-    """The body of a delivery and its media type."""
+    """The body of a delivery and its media type, and the hub that sends it."""
 
     content_type: str
     body: bytes
+    hub: str
 
 
 class _Shelf:
@@ -344,32 +345,32 @@ def _to_send(site: Site, session: Session, row: Any, content_id: int) -> _Sent |
     All of it, but for the entries of an Atom or RSS feed that the subscriber has already (WebSub, section 7).
     """
     shelf = site.get(_Shelf)
-    whole = shelf.get((content_id, None), lambda: _read(session, content_id))
+    whole = shelf.get((content_id, None), lambda: _read(site, session, content_id))
     if whole is None or row.whole or "xml" not in whole.content_type.lower():
         return whole
     before = (row.took or {}).get("content_id")
     if before is None or before >= content_id:
         return whole
-    return shelf.get((content_id, before), lambda: _without(whole, _read(session, before)))
+    return shelf.get((content_id, before), lambda: _without(whole, _read(site, session, before)))
 
 
-def _read(session: Session, content_id: int) -> _Sent | None:
+def _read(site: Site, session: Session, content_id: int) -> _Sent | None:
     found = sa.select(Content.content_type, Content.body).where(Content.id == content_id)
     content = session.execute(found).first()
     if content is None or content.body is None:
         return None
-    return _Sent(content_type=content.content_type, body=content.body)
+    return _Sent(content_type=content.content_type, body=content.body, hub=hub_url(site))
 
 
 def _without(new: _Sent, old: _Sent | None) -> _Sent:
     """Return a feed without the entries that stand in an older one, where it is known."""
     body = None if old is None else only_new(old.body, new.body, content_type=new.content_type)
-    return new if body is None else _Sent(content_type=new.content_type, body=body)
+    return new if body is None else replace(new, body=body)
 
 
 def _headers(site: Site, row: Any, sent: _Sent) -> Mapping[str, str]:
     """What a delivery says beside its body: no more than WebSub asks for."""
-    headers = {"Link": f'<{hub_url(site)}>; rel="hub", <{row.topic_url}>; rel="self"'}
+    headers = {"Link": f'<{sent.hub}>; rel="hub", <{row.topic_url}>; rel="self"'}
     if sent.content_type:
         headers["Content-Type"] = sent.content_type
     if row.secret:
