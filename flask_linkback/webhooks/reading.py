@@ -62,19 +62,24 @@ class ReadAhead:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._read_at = 0.0
-        self._owed: dict[int, Owed] = {}
-        """By the ids of jobs: what nobody has asked for yet."""
+        self._owed: dict[int, tuple[float, Owed]] = {}
+        """By the ids of jobs: what nobody has asked for yet, and when (time.monotonic) it was read."""
 
     def take(self, session: Session, claim: Claim, now: datetime) -> Owed:
         """Return what a delivery is about. One that comes again comes alone."""
         if claim.attempts > 1:
             return _read(session, [claim.id], now).get(claim.id, _NOTHING)
         with self._lock:
-            if claim.id not in self._owed or time.monotonic() - self._read_at > _FRESH_SECONDS:
-                self._owed = _read(session, range(claim.id, claim.id + _AHEAD), now)
-                self._read_at = time.monotonic()
-            return self._owed.pop(claim.id, _NOTHING)
+            at, owed = self._owed.pop(claim.id, (0.0, _NOTHING))
+            read_at = time.monotonic()
+            if read_at - at <= _FRESH_SECONDS:
+                return owed
+            # several windows stand side by side: threads are not quite in order
+            fresh = {id_: each for id_, each in self._owed.items() if read_at - each[0] <= _FRESH_SECONDS}
+            for id_, found in _read(session, range(claim.id, claim.id + _AHEAD), now).items():
+                fresh.setdefault(id_, (read_at, found))
+            self._owed = fresh
+            return fresh.pop(claim.id, (0.0, _NOTHING))[1]
 
     def forget(self) -> None:
         """Read all anew: a listener is another one now."""
