@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from . import changes, models, publishing, templating
 from .blueprints import (
+    admin,
     directory,
     door,
     mentions,
@@ -448,6 +449,7 @@ class Linkback:
             "websub": websub.make_blueprint(callback_view),
             "hub": hub_door.make_blueprint(),
             "webhooks": webhooks_door.make_blueprint(),
+            "admin": admin.make_blueprint(),
         }
         directory.add_methods(self.xmlrpc)
         self.websub = WebSub(self)
@@ -461,6 +463,7 @@ class Linkback:
         self._credentials = Credentials()
         self._policies = hub.Policies()
         self._receivers = webhooks.Receivers()
+        self._access = admin.Access()
         if db is not None:
             models.attach(db.metadata)
         if app is not None:
@@ -482,7 +485,7 @@ class Linkback:
         site = Site(app, db, settings)
         # a runner from the start: it has to know of every fork
         registries = (self._targets, self._watches, self._spam, self._credentials, self._policies)
-        for registry in (Runner(), *registries, self.hooks, self._receivers):
+        for registry in (Runner(), *registries, self.hooks, self._receivers, self._access):
             site.put(registry)
         site.handlers.update(_HANDLERS)
         site.burials.update(_BURIALS)
@@ -517,7 +520,8 @@ class Linkback:
         if wanted is None:
             wanted = _switched_on(settings)
         for name in wanted:
-            app.register_blueprint(self.blueprints[name], url_prefix=prefix)
+            place = settings.admin.admin_url_prefix if name == "admin" else prefix
+            app.register_blueprint(self.blueprints[name], url_prefix=place)
         if "pingback" in wanted:
             for alias in settings.linkbacks.pingback_aliases:
                 app.add_url_rule(alias, endpoint=pingback.ENDPOINT, methods=("GET", "POST"))
@@ -683,6 +687,21 @@ class Linkback:
         """Look how a page would be told, without telling it; one record for each step."""
         return explaining.explain(current_site(), target_url)
 
+    # --- the admin -----------------------------------------------------------------------------------
+
+    def admin_access(self, function: F) -> F:
+        """Decorate a function that says who may do what in the admin; without one it is closed.
+
+        It takes "view", "manage", "reveal" or "resend", and the object that this is about, or None on lists.
+        It returns whether the visitor of this request may, or a string: the owner whose listeners, events and
+        deliveries alone are shown. One that raises lets nobody in.
+        """
+        return self._access.open_by(function)
+
+    def admin_identity(self, function: F) -> F:
+        """Decorate a function that returns who is there, for the audit: a name or an address."""
+        return self._access.identify_by(function)
+
     # --- the outbox ----------------------------------------------------------------------------------
 
     def run_until_idle(self) -> int:
@@ -708,6 +727,8 @@ def _switched_on(settings: Settings) -> Sequence[str]:
     names += ["websub", "webhooks"]
     if settings.websub.hub_enabled:
         names.append("hub")
+    if admin.is_installed():
+        names.append("admin")
     return list(dict.fromkeys(names))
 
 

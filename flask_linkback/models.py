@@ -903,6 +903,8 @@ class Job(Base):
     __table_args__ = (
         _index_where("state IN ('pending', 'running')", "state", "due_at", "id"),
         sa.Index(None, "key", "state"),
+        # what was given up: people look for it
+        _index_where("state = 'dead'", "id"),
         # of webhooks alone: what has none of both is written without a look at these
         _index_where("listener_id IS NOT NULL", "listener_id", "id"),
         _index_where("event_id IS NOT NULL", "event_id"),

@@ -1,0 +1,324 @@
+"""Screens: the frame of every page of the admin: who may come in, what is done there, and how it is shown."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from ...errors import ConfigError, LinkbackError, MissingExtra
+from ...models import Base
+from ...site import Site, current_site
+from . import words
+from .access import Access, Grant, Right
+from .words import gettext as _
+
+__all__ = ["Action", "Failed", "Place", "Screen", "Visit", "add_screens"]
+
+M = TypeVar("M", bound=Base)
+Show = Callable[["Visit"], ResponseReturnValue]
+
+MOST_CHOSEN: Final = 200
+"""How many rows one click changes."""
+_NOTES: Final = "_linkback_notes"
+_MOST_NOTES: Final = 5
+_LONGEST_NOTE: Final = 300
+_TOKEN: Final = "csrf_token"  # noqa: S105  the name of a field
+_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "X-Robots-Tag": "noindex",
+}
+logger = logging.getLogger("flask_linkback.admin")
+
+
+class Failed(LinkbackError):
+    """What was asked for cannot be done; the message says why, to the person who asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """What a form on a screen does: the right that it takes, and the function that does it."""
+
+    right: Right
+    run: Show
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """A page: ``show`` answers GET, and POST by the function that the form's field ``action`` names.
+
+    ``load`` returns what the id in the rule names, within what the visitor may see, or None.
+    """
+
+    name: str
+    rule: str
+    show: Show
+    load: Callable[[Visit, int], Any] | None = None
+    actions: Mapping[str, Action] = field(default_factory=dict)
+    for_owners: bool = False
+    """Whether somebody who sees one owner's things alone sees this at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A screen in the navigation, with how many things wait there."""
+
+    screen: str
+    label: str
+    count: Callable[[Site], int] | None = None
+    """Counts to 100 at most."""
+    screens: Sequence[str] = ()
+    """The screens below it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """All screens by their name, and the navigation: groups of places under a title."""
+
+    screens: Mapping[str, Screen]
+    places: Sequence[tuple[str, Sequence[Place]]]
+
+
+@dataclass
+class Visit:
+    """Somebody at a screen."""
+
+    site: Site
+    room: Room
+    screen: Screen
+    grant: Grant
+    obj: Any = None
+
+    @property
+    def owner(self) -> str | None:
+        """Whose things alone are shown; None for everybody's."""
+        return self.grant.owner
+
+    @property
+    def screens(self) -> frozenset[str]:
+        """The screens that this visitor may go to."""
+        is_for = (screen for screen in self.room.screens.values() if self.owner is None or screen.for_owners)
+        return frozenset(screen.name for screen in is_for)
+
+    def may(self, right: str, obj: Any = None) -> bool:
+        return self.site.get(Access).ask(self.site, Right(right), obj) is not None
+
+    def load(self, model: type[M], id_: int) -> M | None:
+        return self.site.session.get(model, id_)
+
+    def chosen(self, model: type[M], right: Right, *conditions: Any) -> Sequence[M]:
+        """Return the rows that were ticked, each of which the visitor may do this to; 403 where not."""
+        ids = [int(each) for each in request.form.getlist("id")[:MOST_CHOSEN] if _is_id(each)]
+        asked = sa.select(model).where(model.id.in_(ids), *conditions).order_by(model.id.desc())
+        found = self.site.session.scalars(asked).all()
+        if not found:
+            raise Failed(_("Tick the rows first."))
+        for each in found:
+            if not self.may(right, each):
+                abort(403)
+        return found
+
+    def say(self, message: str, *, level: str = "good", link: str = "", label: str = "") -> None:
+        """Show a note on the next page: ``level`` is "good" or "bad", ``link`` a page of ours."""
+        note = {"text": message[:_LONGEST_NOTE], "level": level, "link": link, "label": label}
+        session[_NOTES] = [*session.get(_NOTES, ()), note][-_MOST_NOTES:]
+
+    def go(self, screen: str, **values: Any) -> Response:
+        """Send the browser on to a screen."""
+        return _answer(redirect(url_for(f".{screen}", **values), 303))
+
+    def back(self) -> Response:
+        """Send the browser back to where it was, with all that is in its query."""
+        return _answer(redirect(here(), 303))
+
+    def render(self, template: str, **values: Any) -> str:
+        """Return a page; its notes are shown once."""
+        notes = session.pop(_NOTES, ()) if _NOTES in session else ()
+        return render_template(
+            f"linkback/admin/{template}.html",
+            visit=self,
+            notes=notes,
+            places=self.room.places,
+            **_TOOLS,
+            **values,
+        )
+
+
+def _is_id(said: str) -> bool:
+    return said.isascii() and said.isdigit() and len(said) < 19
+
+
+def _answer(response: Any) -> Response:
+    return make_response(response)
+
+
+# --- what templates can say ----------------------------------------------------------------------------
+
+
+def here(**changes: Any) -> str:
+    """Return the URL of this page with some of its query changed; None takes a part away."""
+    args: dict[str, Any] = {name: request.args.getlist(name) for name in request.args}
+    args.update(changes)
+    args.update(request.view_args or {})
+    kept = {name: value for name, value in args.items() if value is not None and value != ""}
+    return url_for(request.endpoint or "", **kept)
+
+
+def is_at(place: Place) -> bool:
+    name = (request.endpoint or "").rpartition(".")[2]
+    return name == place.screen or name in place.screens
+
+
+def csrf_token() -> str:
+    """Return the token that every form carries; raises `ConfigError` without a SECRET_KEY."""
+    from flask_wtf.csrf import generate_csrf
+
+    try:
+        return str(generate_csrf(token_key=_TOKEN))
+    except RuntimeError:
+        raise ConfigError("The admin needs Flask's SECRET_KEY: by it forms know who sent them.") from None
+
+
+_TOOLS: Final[Mapping[str, Any]] = {
+    "_": words.gettext,
+    "ago": words.ago,
+    "csrf_token": csrf_token,
+    "cut": words.cut,
+    "here": here,
+    "is_at": is_at,
+    "ngettext": words.ngettext,
+    "number": words.number,
+    "plain": words.plain,
+    "pretty": words.pretty,
+    "size": words.size,
+    "span": words.span,
+    "stamp": words.stamp,
+}
+
+
+# --- the frame -----------------------------------------------------------------------------------------
+
+
+def add_screens(
+    blueprint: Blueprint, screens: Iterable[Screen], places: Iterable[tuple[str, Sequence[Place]]]
+) -> None:
+    """Put screens behind the guard of a blueprint; nothing else of it can be reached."""
+    room = Room(screens={screen.name: screen for screen in screens}, places=tuple(places))
+    blueprint.before_request(functools.partial(_guard, room))
+    blueprint.after_request(_seal)
+    for screen in room.screens.values():
+        blueprint.add_url_rule(
+            screen.rule, screen.name, functools.partial(_serve, screen), methods=("GET", "POST")
+        )
+
+
+def _guard(room: Room) -> None:
+    """Let nobody further than to what they may see or do. A view that forgets to ask cannot be."""
+    site = current_site()
+    screen = room.screens.get((request.endpoint or "").rpartition(".")[2])
+    if screen is None or not site.get(Access).is_open:
+        site.get(Access).tell()
+        abort(403)
+    action = screen.actions.get(request.form.get("action", "")) if request.method == "POST" else None
+    right = Right.manage if request.method == "POST" else Right.view
+    if action is not None:
+        right = action.right
+    g.linkback_visit = _enter(site, room, screen, right)
+    if request.method == "POST":
+        _check_token(site)
+        if action is None:
+            abort(400)
+
+
+def _enter(site: Site, room: Room, screen: Screen, right: Right) -> Visit:
+    """Return the visit of somebody who may have it: 403 who may not, 404 for what is not there for them."""
+    visit = Visit(site=site, room=room, screen=screen, grant=Grant())
+    id_ = (request.view_args or {}).get("id")
+    if screen.load is not None and id_ is not None and id_ < 2**63:
+        visit.obj = screen.load(visit, id_)
+    grant = site.get(Access).ask(site, right, visit.obj)
+    if grant is None or (grant.owner is not None and not screen.for_owners):
+        abort(403)
+    visit.grant = grant
+    if grant.owner is not None and visit.obj is not None and screen.load is not None:
+        visit.obj = screen.load(visit, visit.obj.id)
+    if screen.load is not None and visit.obj is None:
+        abort(404)
+    return visit
+
+
+def _serve(screen: Screen, **_args: Any) -> ResponseReturnValue:
+    """Answer somebody whom the guard let in."""
+    visit: Visit = g.linkback_visit
+    if request.method != "POST":
+        return screen.show(visit)
+    session = visit.site.session
+    try:
+        answer = screen.actions[request.form["action"]].run(visit)
+        session.commit()
+    except Failed as error:
+        session.rollback()
+        visit.say(str(error), level="bad")
+        return visit.back()
+    except HTTPException:
+        session.rollback()
+        raise
+    return answer
+
+
+def _check_token(site: Site) -> None:
+    """Refuse a form that is not ours, whether the application has a CSRFProtect or not."""
+    from flask_wtf.csrf import validate_csrf
+    from wtforms import ValidationError
+
+    if site.app.testing and site.app.config.get("WTF_CSRF_ENABLED") is False:
+        return
+    try:
+        validate_csrf(request.form.get(_TOKEN), token_key=_TOKEN)
+    except ValidationError as error:
+        logger.info(
+            "Refused a form of the admin.", extra={"reason": str(error), "caller": request.remote_addr}
+        )
+        abort(
+            400, _("The form is too old, or not from here. Go back, load the page again, and send it again.")
+        )
+
+
+def _seal(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers[name] = value
+    response.vary.add("Cookie")
+    return response
+
+
+def check_extra() -> None:
+    """Raise `MissingExtra` where the admin's libraries are not there."""
+    try:
+        import flask_wtf  # noqa: F401
+    except ImportError:
+        raise MissingExtra("The admin", "admin") from None

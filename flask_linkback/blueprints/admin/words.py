@@ -1,0 +1,129 @@
+"""Words: what the admin says, in the language of the site, and how it says times, sizes and numbers."""
+
+from __future__ import annotations
+
+import gettext as gnu
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from ...protocols import text
+from ...site import current_site
+
+__all__ = ["N_", "ago", "cut", "gettext", "ngettext", "number", "plain", "pretty", "size", "span", "stamp"]
+
+DOMAIN: Final = "flask_linkback"
+_DIRECTORY: Final = Path(__file__).parents[2] / "translations"
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+@lru_cache(maxsize=32)
+def _translations(language: str) -> gnu.NullTranslations:
+    spelled = language.replace("-", "_")
+    base, _, region = spelled.partition("_")
+    languages = [f"{base}_{region.upper()}", base] if region else [base]
+    return gnu.translation(DOMAIN, _DIRECTORY, languages, fallback=True)
+
+
+def _current() -> gnu.NullTranslations:
+    return _translations(current_site().settings.feeds.language)
+
+
+def gettext(message: str, **values: Any) -> str:
+    """Return a message in the language of the site, with its ``%(name)s`` filled in."""
+    said = _current().gettext(message)
+    return said % values if values else said
+
+
+def ngettext(one: str, many: str, n: int, **values: Any) -> str:
+    """Return a message for so many, which it may name as ``%(n)s``."""
+    return _current().ngettext(one, many, n) % {"n": number(n), **values}
+
+
+_ = gettext
+
+
+def N_(message: str) -> str:
+    """Mark a message that is said later, by `gettext`."""
+    return message
+
+
+def number(n: int) -> str:
+    return f"{n:,}"
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in the one unit that tells most: "5 minutes"."""
+    seconds = abs(seconds)
+    if seconds < 1:
+        return _("%(n)s ms", n=round(seconds * 1000))
+    if seconds < _MINUTE:
+        return ngettext("%(n)s second", "%(n)s seconds", int(seconds))
+    if seconds < _HOUR:
+        return ngettext("%(n)s minute", "%(n)s minutes", int(seconds // _MINUTE))
+    if seconds < 2 * _DAY:
+        return ngettext("%(n)s hour", "%(n)s hours", int(seconds // _HOUR))
+    if seconds < 60 * _DAY:
+        return ngettext("%(n)s day", "%(n)s days", int(seconds // _DAY))
+    if seconds < 730 * _DAY:
+        return ngettext("%(n)s month", "%(n)s months", int(seconds // (30.44 * _DAY)))
+    return ngettext("%(n)s year", "%(n)s years", int(seconds // (365.25 * _DAY)))
+
+
+def ago(at: datetime) -> str:
+    """Return how long ago something was, or how soon it will be."""
+    apart: timedelta = current_site().now() - at
+    seconds = apart.total_seconds()
+    if abs(seconds) < 1:
+        return _("now")
+    if seconds > 0:
+        return _("%(span)s ago", span=span(seconds))
+    return _("in %(span)s", span=span(seconds))
+
+
+def stamp(at: datetime) -> str:
+    """Return a time to the second, in UTC: "2026-11-20 18:02:11 UTC"."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in a unit that can be read."""
+    if count < 1000:
+        return ngettext("%(n)s byte", "%(n)s bytes", count)
+    if count < 1000 * 1000:
+        return _("%(n)s kB", n=f"{count / 1000:.1f}")
+    return _("%(n)s MB", n=f"{count / 1_000_000:.1f}")
+
+
+def plain(value: Any) -> str:
+    """Return what a stranger wrote without what would deceive or disturb who reads it."""
+    return text.plain(str(value))
+
+
+def cut(value: Any, limit: int = 80) -> str:
+    """Return what a stranger wrote as one short line."""
+    return text.line(str(value), limit)
+
+
+def pretty(value: Any, limit: int = 16_384) -> str:
+    """Return a value of JSON, or a body, as text to read; "…" stands for what was cut off."""
+    if isinstance(value, bytes | bytearray):
+        said = bytes(value[: 4 * limit]).decode("utf-8", "replace")
+    elif isinstance(value, str):
+        said = value
+    else:
+        said = _dump(value)
+    # the lines stay where they are
+    lines = (text.plain(line.expandtabs(4)) for line in said[: 2 * limit].splitlines())
+    kept = "\n".join(lines)
+    return kept if len(kept) <= limit else f"{kept[:limit]}…"
+
+
+def _dump(value: Any) -> str:
+    from flask import json
+
+    if isinstance(value, Mapping):
+        value = dict(value)
+    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False, default=str)
