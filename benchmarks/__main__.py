@@ -32,6 +32,7 @@ NAMES = (
     "matching",
     "hooked_commit",
     "feeds",
+    "admin_pages",
 )
 
 

@@ -201,7 +201,7 @@ def fill(blog: Blog, n: int, *, now: datetime | None = None) -> None:
     session = blog.site.session
     for kind, rows in {**rows_of(n, now), Worker: [worker]}.items():
         if rows:
-            session.execute(sa.insert(kind), [_secretly(row) for row in rows])
+            session.execute(sa.insert(kind), [secretly(row) for row in rows])
     session.commit()
     if session.get_bind().dialect.name == "postgresql":  # ids were given by hand
         for table in Base.metadata.sorted_tables:
@@ -211,7 +211,8 @@ def fill(blog: Blog, n: int, *, now: datetime | None = None) -> None:
         session.commit()
 
 
-def _secretly(row: dict[str, Any]) -> dict[str, Any]:
+def secretly(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row whose secret does not show itself."""
     if row.get("secret"):
         return {**row, "secret": Secret(row["secret"])}
     return row
