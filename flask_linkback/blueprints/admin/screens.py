@@ -29,6 +29,7 @@ from ...models import Base
 from ...site import Site, current_site
 from . import words
 from .access import Access, Grant, Right
+from .marks import Marks
 from .words import gettext as _
 
 __all__ = ["Action", "Failed", "Place", "Screen", "Visit", "add_screens"]
@@ -164,7 +165,7 @@ class Visit:
             visit=self,
             notes=notes,
             places=self.room.places,
-            **_TOOLS,
+            **_tools(),
             **values,
         )
 
@@ -204,21 +205,48 @@ def csrf_token() -> str:
         raise ConfigError("The admin needs Flask's SECRET_KEY: by it forms know who sent them.") from None
 
 
-_TOOLS: Final[Mapping[str, Any]] = {
-    "_": words.gettext,
-    "ago": words.ago,
-    "csrf_token": csrf_token,
-    "cut": words.cut,
-    "here": here,
-    "is_at": is_at,
-    "ngettext": words.ngettext,
-    "number": words.number,
-    "plain": words.plain,
-    "pretty": words.pretty,
-    "size": words.size,
-    "span": words.span,
-    "stamp": words.stamp,
-}
+class _Urls:
+    """Flask's `url_for` for one page: fifty rows lead to the same screen, each by its id."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, str]] = {}
+
+    def __call__(self, endpoint: str, **values: Any) -> str:
+        id_ = values.get("id")
+        if len(values) != 1 or not isinstance(id_, int):
+            return url_for(endpoint, **values)
+        if endpoint not in self._known:
+            before, _, after = url_for(endpoint, id=_MARK).partition(str(_MARK))
+            self._known[endpoint] = (before, after)
+        before, after = self._known[endpoint]
+        return f"{before}{id_}{after}"
+
+
+_MARK: Final = 987_654_321_987_654_321
+"""An id that nothing has."""
+
+
+def _tools() -> dict[str, Any]:
+    said = words.words()
+    marks = Marks(said)
+    return {
+        "_": said.gettext,
+        "ago": said.ago,
+        "csrf_token": csrf_token,
+        "cut": words.cut,
+        "here": here,
+        "is_at": is_at,
+        "ngettext": said.ngettext,
+        "number": words.number,
+        "plain": words.plain,
+        "pretty": words.pretty,
+        "size": words.size,
+        "span": said.span,
+        "stamp": words.stamp,
+        "tag": marks.tag,
+        "url_for": _Urls(),
+        "when": marks.when,
+    }
 
 
 # --- the frame -----------------------------------------------------------------------------------------

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import gettext as gnu
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from ...protocols import text
-from ...site import current_site
+from flask import g
 
-__all__ = ["N_", "ago", "cut", "gettext", "ngettext", "number", "plain", "pretty", "size", "span", "stamp"]
+from ...protocols import text
+from ...site import Site, current_site
+
+__all__ = [
+    "N_",
+    "Words",
+    "ago",
+    "cut",
+    "gettext",
+    "ngettext",
+    "number",
+    "plain",
+    "pretty",
+    "size",
+    "span",
+    "stamp",
+    "words",
+]
 
 DOMAIN: Final = "flask_linkback"
 _DIRECTORY: Final = Path(__file__).parents[2] / "translations"
@@ -27,19 +43,72 @@ def _translations(language: str) -> gnu.NullTranslations:
     return gnu.translation(DOMAIN, _DIRECTORY, languages, fallback=True)
 
 
-def _current() -> gnu.NullTranslations:
-    return _translations(current_site().settings.feeds.language)
+def number(n: int) -> str:
+    return f"{n:,}"
 
 
-def gettext(message: str, **values: Any) -> str:
+class Words:
+    """What a page says, in one language and at one time: a page says hundreds of things."""
+
+    def __init__(self, site: Site) -> None:
+        translations = _translations(site.settings.feeds.language)
+        self._one, self._several = translations.gettext, translations.ngettext
+        self._now = site.now()
+
+    def gettext(self, message: str, /, **values: Any) -> str:
+        """Return a message in the language of the site, with its ``%(name)s`` filled in."""
+        said = self._one(message)
+        return said % values if values else said
+
+    def ngettext(self, one: str, many: str, n: int, /, **values: Any) -> str:
+        """Return a message for so many, which it may name as ``%(n)s``."""
+        return self._several(one, many, n) % {"n": number(n), **values}
+
+    def span(self, seconds: float) -> str:
+        """Return a length of time in the one unit that tells most: "5 minutes"."""
+        _, ngettext = self.gettext, self.ngettext
+        seconds = abs(seconds)
+        if seconds < 1:
+            return _("%(n)s ms", n=round(seconds * 1000))
+        if seconds < _MINUTE:
+            return ngettext("%(n)s second", "%(n)s seconds", int(seconds))
+        if seconds < _HOUR:
+            return ngettext("%(n)s minute", "%(n)s minutes", int(seconds // _MINUTE))
+        if seconds < 2 * _DAY:
+            return ngettext("%(n)s hour", "%(n)s hours", int(seconds // _HOUR))
+        if seconds < 60 * _DAY:
+            return ngettext("%(n)s day", "%(n)s days", int(seconds // _DAY))
+        if seconds < 730 * _DAY:
+            return ngettext("%(n)s month", "%(n)s months", int(seconds // (30.44 * _DAY)))
+        return ngettext("%(n)s year", "%(n)s years", int(seconds // (365.25 * _DAY)))
+
+    def ago(self, at: datetime) -> str:
+        """Return how long ago something was, or how soon it will be."""
+        _ = self.gettext
+        seconds = (self._now - at).total_seconds()
+        if abs(seconds) < 1:
+            return _("now")
+        if seconds > 0:
+            return _("%(span)s ago", span=self.span(seconds))
+        return _("in %(span)s", span=self.span(seconds))
+
+
+def words() -> Words:
+    """Return the words of the current request."""
+    found: Words | None = g.get("linkback_words")
+    if found is None:
+        found = g.linkback_words = Words(current_site())
+    return found
+
+
+def gettext(message: str, /, **values: Any) -> str:
     """Return a message in the language of the site, with its ``%(name)s`` filled in."""
-    said = _current().gettext(message)
-    return said % values if values else said
+    return words().gettext(message, **values)
 
 
-def ngettext(one: str, many: str, n: int, **values: Any) -> str:
+def ngettext(one: str, many: str, n: int, /, **values: Any) -> str:
     """Return a message for so many, which it may name as ``%(n)s``."""
-    return _current().ngettext(one, many, n) % {"n": number(n), **values}
+    return words().ngettext(one, many, n, **values)
 
 
 _ = gettext
@@ -50,42 +119,19 @@ def N_(message: str) -> str:
     return message
 
 
-def number(n: int) -> str:
-    return f"{n:,}"
-
-
 def span(seconds: float) -> str:
     """Return a length of time in the one unit that tells most: "5 minutes"."""
-    seconds = abs(seconds)
-    if seconds < 1:
-        return _("%(n)s ms", n=round(seconds * 1000))
-    if seconds < _MINUTE:
-        return ngettext("%(n)s second", "%(n)s seconds", int(seconds))
-    if seconds < _HOUR:
-        return ngettext("%(n)s minute", "%(n)s minutes", int(seconds // _MINUTE))
-    if seconds < 2 * _DAY:
-        return ngettext("%(n)s hour", "%(n)s hours", int(seconds // _HOUR))
-    if seconds < 60 * _DAY:
-        return ngettext("%(n)s day", "%(n)s days", int(seconds // _DAY))
-    if seconds < 730 * _DAY:
-        return ngettext("%(n)s month", "%(n)s months", int(seconds // (30.44 * _DAY)))
-    return ngettext("%(n)s year", "%(n)s years", int(seconds // (365.25 * _DAY)))
+    return words().span(seconds)
 
 
 def ago(at: datetime) -> str:
     """Return how long ago something was, or how soon it will be."""
-    apart: timedelta = current_site().now() - at
-    seconds = apart.total_seconds()
-    if abs(seconds) < 1:
-        return _("now")
-    if seconds > 0:
-        return _("%(span)s ago", span=span(seconds))
-    return _("in %(span)s", span=span(seconds))
+    return words().ago(at)
 
 
 def stamp(at: datetime) -> str:
     """Return a time to the second, in UTC: "2026-11-20 18:02:11 UTC"."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{at.astimezone(UTC).isoformat(' ', 'seconds')[:19]} UTC"
 
 
 def size(count: int) -> str:
@@ -104,7 +150,14 @@ def plain(value: Any) -> str:
 
 def cut(value: Any, limit: int = 80) -> str:
     """Return what a stranger wrote as one short line."""
-    return text.line(str(value), limit)
+    said = str(value)
+    if len(said) <= limit and said.isascii() and said.isprintable() and _is_line(said):
+        return said  # as most are
+    return text.line(said, limit)
+
+
+def _is_line(said: str) -> bool:
+    return "  " not in said and said[:1] != " " and said[-1:] != " "
 
 
 def pretty(value: Any, limit: int = 16_384) -> str:
