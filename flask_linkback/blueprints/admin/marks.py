@@ -25,7 +25,7 @@ class Marks:
     def __init__(self, words: Words) -> None:
         self._words = words
 
-    def when(self, at: datetime | None, empty: str = "–") -> Markup:
+    def when(self, at: datetime | None, empty: str = "–") -> Markup:  # noqa: RUF001
         """Return how long ago something was; the exact time is its title."""
         if at is None:
             return Markup(f'<span class="soft">{escape(empty)}</span>')  # noqa: S704  escaped
