@@ -39,11 +39,11 @@ faults: $(VENV)/.dev  ## Kills, floods and poison in full: the promise, seen
 clean:  ## Remove .venv and what was built
 	rm -rf $(VENV) docs/_build
 
-# What is installed is installed again when pyproject.toml changes. A demo needs no tools, but reads the
-# microformats of likes: .package is without tools, and .dev, which has them, counts as both.
+# What is installed is installed again when pyproject.toml changes. A demo needs no tools, but has an
+# admin and reads the microformats of likes: .package is without tools, and .dev, which has them, counts as both.
 
 $(VENV)/.package: pyproject.toml | $(BIN)/python
-	@$(PIP) --editable '.[mf2]'
+	@$(PIP) --editable '.[admin,mf2]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

@@ -6,8 +6,8 @@
 Elsewhere than at 127.0.0.1:5000, say where: ``FLASK_LINKBACK_BASE_URL=https://blog.example``.
 
 Read `linkbacks.py` first: it is all that Flask-Linkback needs to know. Then `models.py`, `blog.py`
-(what everybody sees), `feeds.py` (what readers fetch) and `desk.py` (what the author sees). `demo.py` lets
-two of these blogs talk.
+(what everybody sees), `feeds.py` (what readers fetch), `desk.py` (what the author sees) and `admin.py`
+(who sees all that goes in and out). `demo.py` lets two of these blogs talk.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from werkzeug.exceptions import HTTPException
 from flask_linkback import signals
 from flask_linkback.protocols.standardwebhooks import new_secret
 
+from .admin import open_admin
 from .blog import blog
 from .commands import post_command
 from .desk import desk
@@ -43,6 +44,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         LINKBACK_BASE_URL="http://127.0.0.1:5000",  # where the web finds this blog
         LINKBACK_SITE_NAME="Low Tide",
         BLOG_WEBHOOK_SECRET=new_secret(),  # who knows it may send us webhooks
+        BLOG_ADMIN_PASSWORD="",  # who knows it comes into the admin; without one it is closed
         BLOG_TONE="tide",  # or "lamp": the colours
     )
     app.config.from_prefixed_env()
@@ -54,6 +56,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.register_blueprint(blog)
     app.register_blueprint(feeds)
     app.register_blueprint(desk)
+    open_admin(app)
     app.cli.add_command(post_command)
     app.after_request(protect)
     for code in (400, 403, 404):

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import secrets
 import signal
 import sys
 import tempfile
@@ -33,6 +34,7 @@ SETTINGS: Final = {
     "LINKBACK_SOURCE_INTERVAL_SECONDS": 0,
     "LINKBACK_WEBSUB_SECRETS": "always",
 }
+ADMIN: Final = "/linkback/admin/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,8 @@ class Cast:
     """Lets a person decide about strangers."""
     secret: str
     """What Lamplight knows webhooks by."""
+    password: str
+    """What both know you by at their admins, for as long as the demo runs."""
 
 
 Scene = Callable[[Cast], None]
@@ -264,7 +268,8 @@ def on_stage() -> Iterator[Cast]:
         stack.callback(hear_again, {each: signal.getsignal(each) for each in SIGNALS})
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="linkback-demo-"))
         stage = Stage(Path(folder), colours=sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
-        secret = new_secret()
+        secret, password = new_secret(), secrets.token_urlsafe(9)
+        settings = {**SETTINGS, "BLOG_ADMIN_PASSWORD": password}
         cast = Cast(
             stage=stage,
             # it only knows pingback, as so many do
@@ -273,16 +278,17 @@ def on_stage() -> Iterator[Cast]:
                 LINKBACK_AUTO_APPROVE=True,
                 LINKBACK_PROTOCOLS=["pingback"],
                 LINKBACK_HUB_ENABLED=True,
-                **SETTINGS,
+                **settings,
             ),
             lamplight=stage.blog(
                 "Lamplight",
                 LINKBACK_AUTO_APPROVE=["known_host"],
                 BLOG_TONE="lamp",
                 BLOG_WEBHOOK_SECRET=secret,
-                **SETTINGS,
+                **settings,
             ),
             secret=secret,
+            password=password,
         )
         for blog in stage.blogs:
             stack.enter_context(blog)
@@ -307,6 +313,8 @@ def invite(cast: Cast) -> None:
     cast.stage.begin("Have a look")
     cast.stage.say(f"Low Tide   {cast.low_tide.url}/")
     cast.stage.say(f"Lamplight  {cast.lamplight.url}/ and its desk, {cast.lamplight.url}/desk/mentions")
+    cast.stage.say(f"Admin      {cast.low_tide.url}{ADMIN} and {cast.lamplight.url}{ADMIN}")
+    cast.stage.say(f"           Any name, and the password of this run: {cast.password}")
     cast.stage.say("Link from a post of one to a post of the other. Ctrl-C ends both.")
 
 

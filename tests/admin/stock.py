@@ -113,6 +113,13 @@ def rows_of(n: int, now: datetime) -> dict[type[Base], list[dict[str, Any]]]:
             {
                 "id": i, "key": digest(f"https://blog.example/feed/{i}"),
                 "url": f"https://blog.example/feed/{i}", "fetched_at": at, "created_at": at,
+                "content_id": n + i,
+            }
+        )  # fmt: skip
+        made[Content].append(
+            {
+                "id": n + i, "subscription_id": None, "topic_id": i, "digest": digest(str(i)),
+                "content_type": HOSTILE, "body": HOSTILE.encode(), "received_at": at,
             }
         )  # fmt: skip
         made[Content].append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
@@ -10,6 +11,8 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,8 +50,11 @@ def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 @contextlib.contextmanager
-def staying_demo(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """Start the demo and yield it with the ports of its blogs, as soon as it invites to have a look."""
+def staying_demo(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int], str]]:
+    """Start the demo and yield it with the ports of its blogs, as soon as it invites to have a look.
+
+    And with all that it said.
+    """
     with start(tmp_path, "-m", "example.demo") as demo:
         try:
             assert demo.stdout is not None
@@ -57,7 +63,8 @@ def staying_demo(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[i
                 seen += line
                 if "Ctrl-C" in line:
                     break
-            yield demo, [int(port) for port in dict.fromkeys(re.findall(r"127\.0\.0\.1:(\d+)/", seen))]
+            ports = dict.fromkeys(re.findall(r"127\.0\.0\.1:(\d+)/", seen))
+            yield demo, [int(port) for port in ports], seen
         finally:
             demo.kill()
 
@@ -119,7 +126,7 @@ def test_two_blogs_tell_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", some([signal.SIGINT, signal.SIGTERM], each=2))
 def test_a_signal_ends_it_and_nothing_is_left(tmp_path: Path, number: signal.Signals) -> None:
-    with staying_demo(tmp_path) as (demo, ports):
+    with staying_demo(tmp_path) as (demo, ports, _):
         assert len(ports) == 2
         assert all(is_open(port) for port in ports)
         demo.send_signal(number)
@@ -130,8 +137,36 @@ def test_a_signal_ends_it_and_nothing_is_left(tmp_path: Path, number: signal.Sig
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_admins_open_by_the_password_of_this_run(tmp_path: Path) -> None:
+    with staying_demo(tmp_path) as (demo, ports, said):
+        (password,) = re.findall(r"the password of this run: (\S+)$", said, re.MULTILINE)
+        addresses = re.findall(r"(http://\S+/linkback/admin/)", said)
+        assert [f"http://127.0.0.1:{port}/linkback/admin/" for port in ports] == addresses
+        for address in addresses:
+            for given, status in ((password, 200), (password[:-1], 401), ("", 401)):
+                assert knock(address, f"ada:{given}") == status
+            assert knock(address, "") == 401
+        assert knock(f"{addresses[0]}subscribers/1", f"ada:{password}") == 200  # who followed
+        assert knock(f"{addresses[1]}subscriptions/1", f"ada:{password}") == 200
+        demo.send_signal(signal.SIGINT)
+        demo.communicate(timeout=SECONDS)
+    assert len(password) >= 12
+
+
+def knock(address: str, credentials: str) -> int:
+    """Return the status that somebody with these credentials is answered."""
+    headers = {"Authorization": "Basic " + base64.b64encode(credentials.encode()).decode()}
+    client = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with client.open(urllib.request.Request(address, headers=headers), timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
 def test_no_blog_outlives_a_killed_demo(tmp_path: Path) -> None:
-    with staying_demo(tmp_path) as (demo, ports):
+    with staying_demo(tmp_path) as (demo, ports, _):
         demo.kill()
         demo.communicate(timeout=SECONDS)
         pause = threading.Event()
