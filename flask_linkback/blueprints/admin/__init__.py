@@ -9,7 +9,7 @@ from flask import Blueprint
 from flask.blueprints import BlueprintSetupState
 
 from .. import door
-from . import jobs, mentions, overview, soon
+from . import audit, blocks, directories, jobs, links, mentions, overview, receivers, soon
 from .access import Access
 from .screens import Place, add_screens, check_extra
 from .words import N_
@@ -20,7 +20,12 @@ NAME: Final = "linkback_admin"
 _THERE: Final = (
     *overview.SCREENS,
     *mentions.SCREENS,
+    *links.SCREENS,
+    *directories.SCREENS,
+    *blocks.SCREENS,
+    *receivers.SCREENS,
     *jobs.SCREENS,
+    *audit.SCREENS,
 )
 _SCREENS: Final = (*_THERE, *soon.missing({screen.name for screen in _THERE}))
 _PLACES: Final = (
@@ -51,7 +56,7 @@ _PLACES: Final = (
             ),
             Place(screen="events", label=N_("Events"), screens=("event",)),
             Place(screen="deliveries", label=N_("Deliveries"), screens=("delivery",)),
-            Place(screen="receivers", label=N_("Receivers")),
+            Place(screen="receivers", label=N_("Receivers"), screens=("receipt",)),
         ),
     ),
     (
