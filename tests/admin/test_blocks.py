@@ -103,7 +103,7 @@ def test_what_came_from_there_is_rejected_once_confirmed(stocked: Blog, visitor:
         stocked.db.session.commit()
     values: dict[str, Any] = {"kind": "host", "value": "site9.example", "reason": "Spams."}
     text = visitor.send("/blocks", "add", **values).text
-    assert "2 mentions that are there would be rejected." in text
+    assert "2 mentions from there would be rejected." in text
     assert '<input type="hidden" name="reason" value="Spams.">' in text
     assert len(rows(stocked, Block)) == 60
     assert all(each.status is MentionStatus.pending for each in rows(stocked, Mention))
