@@ -21,7 +21,6 @@ from .output import Output, command, counted
 
 __all__ = ["block"]
 
-DEFAULT_LIST: Final = "manual"
 MAX_FILE_BYTES: Final = 16 << 20
 MAX_LINE_BYTES: Final = 1000
 
@@ -44,7 +43,7 @@ _SWEEP: Final = click.option(
 @command("add")
 @click.argument("values", nargs=-1, required=True, metavar="VALUE...")
 @_KIND
-@click.option("--list", "list_name", default=DEFAULT_LIST, show_default=True, metavar="NAME")
+@click.option("--list", "list_name", default=blocks.MANUAL, show_default=True, metavar="NAME")
 @_REASON
 @_EXPIRES
 @_SWEEP

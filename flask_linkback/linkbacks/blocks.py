@@ -25,10 +25,12 @@ from ..errors import ConfigError, MissingExtra
 from ..models import Block, BlockKind, digest, host_of
 from ..site import Site
 
-__all__ = ["Listed", "Screen", "add", "find", "parse", "remove", "replace", "without_effect"]
+__all__ = ["MANUAL", "Listed", "Screen", "add", "find", "parse", "remove", "replace", "without_effect"]
 
 logger = logging.getLogger("flask_linkback.linkbacks")
 
+MANUAL: Final = "manual"
+"""The list of what people block one by one."""
 MAX_CHARACTERS: Final = 2048
 MAX_LEVELS: Final = 32
 """How many levels a URL that is blocked may have; those of a source beyond it are not looked at."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -24,7 +25,7 @@ from ..protocols.text import storable
 from ..protocols.xml import Malformed
 from ..site import Site
 
-__all__ = ["PING", "give_up", "owe_pings", "ping", "ping_key"]
+__all__ = ["PING", "give_up", "next_tries", "owe_again", "owe_pings", "ping", "ping_key"]
 
 PING: Final = "ping_directory"
 """The kind of job that tells one directory."""
@@ -59,14 +60,46 @@ def owe_pings(
         if waiting is not None:
             session.execute(sa.update(_row).where(_row.c.id == waiting["ping_id"]).values(page))
             continue
-        due_at = _due_at(site, session, key)
-        row = {**page, "url": directory, "feed_url": feed_url, "message": _NOT_YET, "sent_at": due_at}
-        ping_id = session.scalar(sa.insert(_row).values(row).returning(_row.c.id))
-        job = jobs.NewJob(
-            kind=PING, payload={"ping_id": ping_id}, host=host_of(directory), key=key, due_at=due_at
-        )
-        jobs.add(session, [job])
+        _owe(site, session, key, {**page, "url": directory, "feed_url": feed_url})
     return len(directories)
+
+
+def owe_again(site: Site, session: Session, row: DirectoryPing) -> bool:
+    """Owe a directory the news of a page once more; say whether it is queued: not while a ping waits.
+
+    It comes after the interval like any other, as a row of its own: what was answered before stays. Writes
+    into the session's transaction.
+    """
+    key = ping_key(site, row.url, row.feed_url)
+    if jobs.is_waiting(session, kind=PING, key=key):
+        return False
+    names = ("page_url", "page_key", "object_key", "url", "feed_url")
+    _owe(site, session, key, {name: getattr(row, name) for name in names})
+    return True
+
+
+def _owe(site: Site, session: Session, key: str, page: dict[str, Any]) -> None:
+    due_at = _due_at(site, session, key)
+    row = {**page, "message": _NOT_YET, "sent_at": due_at}
+    ping_id = session.scalar(sa.insert(_row).values(row).returning(_row.c.id))
+    job = jobs.NewJob(
+        kind=PING, payload={"ping_id": ping_id}, host=host_of(page["url"]), key=key, due_at=due_at
+    )
+    jobs.add(session, [job])
+
+
+def next_tries(site: Site, session: Session, pings: Sequence[DirectoryPing]) -> dict[int, datetime | None]:
+    """Return when those of some pings that are owed are told next, by their ids; None: at this moment."""
+    if site.settings.site.base_url is None:
+        return {}  # without an address of its own a site owes none
+    keys = {ping_key(site, row.url, row.feed_url) for row in pings if not row.success}
+    owed = sa.select(_job.c.payload, _job.c.state, _job.c.due_at).where(
+        _job.c.key.in_(keys), _job.c.state.in_((JobState.pending, JobState.running)), _job.c.kind == PING
+    )
+    return {
+        payload["ping_id"]: due_at if state is JobState.pending else None
+        for payload, state, due_at in session.execute(owed)
+    }
 
 
 def ping_key(site: Site, directory: str, feed_url: str | None) -> str:

@@ -247,15 +247,8 @@ def sweep(site: Site, blocks: Iterable[Listed]) -> Sequence[Mention]:
 
     What is spam already stays so. The caller commits; then it is announced.
     """
-    screen = Screen(blocks)
     session = site.session
-    judged = (MentionStatus.pending, MentionStatus.approved)
-    columns = sa.select(Mention.id, Mention.source, Mention.author_url).where(Mention.status.in_(judged))
-    found = {
-        row.id: blocked
-        for row in session.execute(columns.execution_options(yield_per=_SWEPT_AT_A_TIME))
-        if (blocked := screen.find(row.source, row.author_url)) is not None
-    }
+    found = find_blocked(site, blocks)
     swept: list[Mention] = []
     ids = list(found)
     for start in range(0, len(ids), _SWEPT_AT_A_TIME):
@@ -266,6 +259,18 @@ def sweep(site: Site, blocks: Iterable[Listed]) -> Sequence[Mention]:
         rejected = record(site, mention, MentionStatus.rejected, who=blocked.who, reason=blocked.reason)
         _announce_later(site, rejected)
     return swept
+
+
+def find_blocked(site: Site, blocks: Iterable[Listed]) -> dict[int, Listed]:
+    """Return what keeps out which mentions, by their ids, of those that `sweep` would reject."""
+    screen = Screen(blocks)
+    judged = (MentionStatus.pending, MentionStatus.approved)
+    columns = sa.select(Mention.id, Mention.source, Mention.author_url).where(Mention.status.in_(judged))
+    return {
+        row.id: blocked
+        for row in site.session.execute(columns.execution_options(yield_per=_SWEPT_AT_A_TIME))
+        if (blocked := screen.find(row.source, row.author_url)) is not None
+    }
 
 
 # --- what people decide ------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from .answers import Answer, bad_status, not_fetched
 from .exchanges import EXCHANGES, KEPT_CHARACTERS, Notice
 from .offers import look_at
 
-__all__ = ["SEND", "give_up", "owe_links", "owe_move", "send"]
+__all__ = ["SEND", "can_be_resent", "give_up", "owe_links", "owe_move", "resend", "send"]
 
 SEND: Final = "send_link"
 """The kind of job that tells one target."""
@@ -125,6 +125,38 @@ def owe_move(site: Site, session: Session, old: str, new: str) -> int:
     for link in told:
         jobs.add_once(session, _job(link))
     return len(told)
+
+
+def resend(site: Site, session: Session, ids: Iterable[int]) -> list[Link]:
+    """Owe some links, by their ids, once more, whatever their targets answered; return those that are queued.
+
+    One that waits for its next try has it now. Left alone is what is told at this moment, and what
+    `can_be_resent` says no of. Writes into the session's transaction.
+    """
+    chosen = sa.select(Link).where(Link.id.in_(list(ids))).order_by(Link.id).with_for_update()
+    links = session.scalars(chosen.execution_options(populate_existing=True)).all()
+    return [link for link in links if can_be_resent(link) and _tell_again(site, session, link)]
+
+
+def can_be_resent(link: Link) -> bool:
+    """May the target of a link be told (again)?
+
+    Not where it took a trackback, which is told once; nor of the end of a link that it never heard of.
+    """
+    return _can_be_told_again(link) if link.sent_at is not None else not link.removed
+
+
+def _tell_again(site: Site, session: Session, link: Link) -> bool:
+    if jobs.is_waiting(session, kind=SEND, key=link.key):
+        jobs.hasten(session, kind=SEND, key=link.key, due_at=site.now())
+        return True
+    if jobs.is_owed(session, kind=SEND, key=link.key):
+        return False
+    link.state = LinkState.waiting
+    link.attempts = 0
+    link.reason = ""
+    session.flush()
+    return jobs.add_once(session, _job(link))
 
 
 def _is_owed(link: Link, *, changed: bool) -> bool:

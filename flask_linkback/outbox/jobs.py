@@ -51,6 +51,7 @@ __all__ = [
     "is_owed",
     "is_waiting",
     "later",
+    "owed_at",
     "put_off",
     "reclaim",
     "renew",
@@ -340,6 +341,18 @@ def is_waiting(session: Session, *, kind: str, key: str) -> bool:
 def is_owed(session: Session, *, kind: str, key: str) -> bool:
     """Does a job of this kind and key wait, or run?"""
     return _is_there(session, kind, key, JobState.pending, JobState.running)
+
+
+def owed_at(session: Session, *, kind: str, keys: Iterable[str]) -> dict[str, datetime | None]:
+    """Return when the jobs of a kind are due that wait, by their keys; None for one that runs."""
+    owed = (JobState.pending, JobState.running)
+    about = (_job.c.key.in_(list(keys)), _job.c.state.in_(owed), _job.c.kind == kind)
+    # what waits comes last: it is what will happen
+    found = sorted(
+        session.execute(sa.select(_job.c.key, _job.c.state, _job.c.due_at).where(*about)),
+        key=lambda row: row.state is JobState.pending,
+    )
+    return {row.key: row.due_at if row.state is JobState.pending else None for row in found}
 
 
 def waiting_of(session: Session, *, kind: str, event_id: int) -> Sequence[int]:

@@ -6,7 +6,7 @@ import functools
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -14,10 +14,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
+from .. import changes
 from ..callers import CallRates
-from ..errors import AlreadyRegistered, BadSignature, ConfigError, LinkbackError, did_you_mean
-from ..models import Receipt, digest
+from ..errors import AlreadyRegistered, BadSignature, ConfigError, LinkbackError, ReplayRefused, did_you_mean
+from ..models import Job, JobState, Receipt, digest
 from ..outbox import jobs
 from ..outbox.jobs import Claim, Outcome
 from ..outbox.retention import delete_old, empty_old
@@ -36,7 +38,9 @@ __all__ = [
     "Secrets",
     "TooMany",
     "handle",
+    "job_of",
     "receive",
+    "replay",
     "sweep",
 ]
 
@@ -116,6 +120,10 @@ class Receivers:
 
     def get(self, name: str) -> Receiver | None:
         return self._receivers.get(name)
+
+    def __iter__(self) -> Iterator[Receiver]:
+        """All of them, by their names."""
+        return iter(sorted(self._receivers.copy().values(), key=lambda each: each.name))
 
     def add(
         self, name: str, function: Handler, *, secret: Secrets | None, scheme: str | Scheme | None
@@ -215,7 +223,7 @@ def _store(
     now: datetime,
 ) -> bool:
     """Write the receipt and its job; say whether it is the first of this message."""
-    row = {
+    row: dict[str, Any] = {
         "key": digest(receiver.name, verified.id),
         "receiver": receiver.name,
         "message_id": keepable(verified.id)[:_LONGEST_ID],
@@ -233,7 +241,7 @@ def _store(
             return False
         # the type is what the headers or the body said: it is not looked for a second time
         payload = {"receipt_id": receipt_id, "type": keepable(verified.type)}
-        jobs.add(session, [jobs.NewJob(kind=HANDLE, payload=payload)])
+        jobs.add(session, [jobs.NewJob(kind=HANDLE, payload=payload, key=row["key"])])
         session.commit()
     return True
 
@@ -306,6 +314,35 @@ def _record(
     came_of_it = {"reason": keepable(reason), "handled_at": handled_at}
     session.execute(sa.update(_receipt).where(_receipt.c.id == receipt_id).values(came_of_it))
     session.commit()
+
+
+# --- once more -----------------------------------------------------------------------------------------
+
+
+def job_of(session: Session, receipt: Receipt) -> Job | None:
+    """Return the job that handles a webhook; None once it is not kept any more."""
+    about = sa.select(Job).where(Job.key == receipt.key, Job.kind == HANDLE)
+    return session.scalars(about.order_by(Job.id.desc()).limit(1)).first()
+
+
+def replay(site: Site, receipt: Receipt, *, again: bool = False) -> Job:
+    """Let a webhook be handled once more, by the job that handled it; the caller commits.
+
+    Raises `ReplayRefused` while it is still to be handled, for what was handled unless ``again``, and where
+    nothing is left to handle.
+    """
+    session = site.session
+    job = job_of(session, receipt)
+    if receipt.body is None or job is None:
+        raise ReplayRefused("The webhook is not kept any more.")
+    if job.state in (JobState.pending, JobState.running):
+        raise ReplayRefused(f"The webhook is still to be handled: job {job.id} waits, or is under way.")
+    if receipt.handled_at is not None and not again:
+        raise ReplayRefused("The webhook was handled already: replay it with again=True.")
+    jobs.replay(session, job.id)
+    session.refresh(job)
+    changes.note_call(session, "replay")
+    return job
 
 
 # --- what is not kept ----------------------------------------------------------------------------------

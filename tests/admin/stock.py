@@ -212,9 +212,10 @@ def fill(blog: Blog, n: int, *, now: datetime | None = None) -> None:
     session.commit()
     if session.get_bind().dialect.name == "postgresql":  # ids were given by hand
         for table in Base.metadata.sorted_tables:
-            last = sa.select(sa.func.coalesce(sa.func.max(table.c.id), 0) + 1).scalar_subquery()
             sequence = sa.func.pg_get_serial_sequence(table.name, "id")
-            session.execute(sa.select(sa.func.setval(sequence, last, sa.false())))
+            last = sa.func.max(table.c.id)
+            # said to be used, or whoever makes the database as new does not see that it moved
+            session.execute(sa.select(sa.func.setval(sequence, sa.func.coalesce(last, 1), last.is_not(None))))
         session.commit()
 
 

@@ -117,6 +117,22 @@ def test_a_waiting_job_is_not_added_again(blog: Blog, session: Session) -> None:
     app_session.rollback()
 
 
+def test_when_what_is_owed_is_due(blog: Blog, session: Session) -> None:
+    app_session = blog.db.session()
+    later = blog.site.now() + timedelta(hours=1)
+    for key, due_at in (("now", None), ("then", later), ("other", None)):
+        jobs.add(app_session, [NewJob(kind="send", key=key, due_at=due_at)])
+    jobs.add(app_session, [NewJob(kind="verify", key="verified")])
+    app_session.commit()
+    take(session)
+    keys = ["now", "then", "verified", "unknown"]
+    assert jobs.owed_at(app_session, kind="send", keys=keys) == {"now": None, "then": later}
+    app_session.rollback()
+    jobs.add(app_session, [NewJob(kind="send", key="now", due_at=later)])
+    assert jobs.owed_at(app_session, kind="send", keys=keys) == {"now": later, "then": later}
+    app_session.rollback()
+
+
 def test_a_waiting_job_starts_after_what_its_caller_wrote(blog: Blog, session: Session) -> None:
     job = NewJob(kind="verify", key="source")
     app_session = blog.db.session()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import xmlrpc.client
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from flask_linkback.errors import BaseURLMissing
+from flask_linkback.linkbacks.directories import next_tries, owe_again
 from flask_linkback.models import DirectoryPing, Job, JobState
 from tests.apps import Blog
 from tests.cli.commands import run
@@ -364,3 +365,29 @@ def test_a_ping_whose_job_dies_with_its_worker_is_given_up(
     assert names(said) == ["directory_pinged"]
     assert results(blog) == [(directory.url, False, "The worker vanished during the last attempt.")]
     assert directory.calls == []
+
+
+# --- by hand -------------------------------------------------------------------------------------------
+
+
+def test_a_directory_is_told_again_after_its_interval(
+    make: Callable[..., Blog], database_url: str, directory: Directory, clock: Clock
+) -> None:
+    blog = make(database_url, directory.url)
+    add(blog, "hello")
+    work(blog)
+    with blog.app.app_context():
+        session = blog.db.session()
+        row = session.get(DirectoryPing, 1)
+        assert next_tries(blog.site, session, [row]) == {}
+        assert owe_again(blog.site, session, row)
+        assert not owe_again(blog.site, session, row)
+        session.commit()
+        new = session.get(DirectoryPing, 2)
+        assert next_tries(blog.site, session, [row, new]) == {2: clock() + timedelta(seconds=300)}
+    work(blog)
+    assert len(directory.calls) == 1
+    clock.move(300)
+    work(blog)
+    assert directory.calls[0] == directory.calls[1]
+    assert [each[1] for each in results(blog)] == [True, True]

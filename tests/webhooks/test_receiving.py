@@ -15,10 +15,11 @@ from flask_sqlalchemy import SQLAlchemy
 from standardwebhooks import Webhook
 
 from flask_linkback import Linkback
-from flask_linkback.errors import AlreadyRegistered, BadSecret, BadSignature, ConfigError
-from flask_linkback.models import JobState
+from flask_linkback.errors import AlreadyRegistered, BadSecret, BadSignature, ConfigError, ReplayRefused
+from flask_linkback.models import JobState, Receipt
 from flask_linkback.protocols.standardwebhooks import new_key_pair, new_secret
 from flask_linkback.protocols.webhook_schemes import Message, Verified
+from flask_linkback.webhooks import receiving
 from flask_linkback.webhooks.receiving import ReceivedEvent, Receivers
 from tests.apps import Blog, mounted, protected
 from tests.pingback.tools import Clock, request, statements, work
@@ -563,3 +564,40 @@ def test_the_application_may_mount_it_itself(sqlite_url: str) -> None:
     )
     assert response.status_code == 202
     blog.close()
+
+
+# --- once more -----------------------------------------------------------------------------------------
+
+
+def replay(blog: Blog, **options: Any) -> None:
+    with blog.app.app_context():
+        (receipt,) = blog.db.session.scalars(sa.select(Receipt))
+        receiving.replay(blog.site, receipt, **options)
+        blog.db.session.commit()
+
+
+def test_a_webhook_is_handled_again(blogs: Callable[..., Blog], database_url: str) -> None:
+    blog = blogs(database_url)
+    told = receive(blog)
+    post(blog, "shop", BODY, signed(blog, BODY))
+    with pytest.raises(ReplayRefused, match="still to be handled"):
+        replay(blog, again=True)
+    work(blog)
+    with pytest.raises(ReplayRefused, match="was handled already"):
+        replay(blog)
+    replay(blog, again=True)
+    assert work(blog) == 1
+    assert [(event.id, event.type, event.data) for event in told] == [
+        ("msg_1", "order.paid", told[0].data)
+    ] * 2
+    with blog.app.app_context():
+        blog.db.session.execute(sa.update(Receipt).values(body=None))
+        blog.db.session.commit()
+    with pytest.raises(ReplayRefused, match="not kept"):
+        replay(blog, again=True)
+
+
+def test_receivers_come_in_the_order_of_their_names(blog: Blog) -> None:
+    for name in ("shop", "bank", "mail"):
+        receive(blog, name)
+    assert [receiver.name for receiver in blog.site.get(Receivers)] == ["bank", "mail", "shop"]

@@ -9,7 +9,19 @@ from flask import Blueprint
 from flask.blueprints import BlueprintSetupState
 
 from .. import door
-from . import hub, jobs, mentions, overview, soon, subscriptions
+from . import (
+    audit,
+    blocks,
+    directories,
+    hub,
+    jobs,
+    links,
+    mentions,
+    overview,
+    receivers,
+    soon,
+    subscriptions,
+)
 from .access import Access
 from .screens import Place, add_screens, check_extra
 from .words import N_
@@ -20,9 +32,14 @@ NAME: Final = "linkback_admin"
 _THERE: Final = (
     *overview.SCREENS,
     *mentions.SCREENS,
+    *links.SCREENS,
+    *directories.SCREENS,
+    *blocks.SCREENS,
     *subscriptions.SCREENS,
     *hub.SCREENS,
+    *receivers.SCREENS,
     *jobs.SCREENS,
+    *audit.SCREENS,
 )
 _SCREENS: Final = (*_THERE, *soon.missing({screen.name for screen in _THERE}))
 _PLACES: Final = (
@@ -53,7 +70,7 @@ _PLACES: Final = (
             ),
             Place(screen="events", label=N_("Events"), screens=("event",)),
             Place(screen="deliveries", label=N_("Deliveries"), screens=("delivery",)),
-            Place(screen="receivers", label=N_("Receivers")),
+            Place(screen="receivers", label=N_("Receivers"), screens=("receipt",)),
         ),
     ),
     (

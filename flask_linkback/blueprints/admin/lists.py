@@ -78,9 +78,9 @@ class Since(Filter):
     def parse(self, said: str) -> Any:
         try:
             at = datetime.fromisoformat(said.strip()) if said.strip() else None
-        except ValueError:
+            return at if at is None else at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+        except (ValueError, OverflowError):
             return None
-        return at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from flask import (
@@ -185,9 +186,11 @@ def here(**changes: Any) -> str:
     """Return the URL of this page with some of its query changed; None takes a part away."""
     args: dict[str, Any] = {name: request.args.getlist(name) for name in request.args}
     args.update(changes)
-    args.update(request.view_args or {})
-    kept = {name: value for name, value in args.items() if value is not None and value != ""}
-    return url_for(request.endpoint or "", **kept)
+    said = [(name, value) for name, value in args.items() if value is not None and value != ""]
+    query = urlencode(said, doseq=True)
+    # not by url_for: what somebody else wrote into the query may look like one of its own arguments
+    path = url_for(request.endpoint or "", **(request.view_args or {}))
+    return f"{path}?{query}" if query else path
 
 
 def is_at(place: Place) -> bool:
@@ -238,6 +241,7 @@ def _tools() -> dict[str, Any]:
         "is_at": is_at,
         "ngettext": said.ngettext,
         "number": words.number,
+        "path_of": words.path_of,
         "plain": words.plain,
         "pretty": words.pretty,
         "size": words.size,

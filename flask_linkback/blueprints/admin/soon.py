@@ -5,12 +5,10 @@ from __future__ import annotations
 from .screens import Screen
 
 _RULES = {
-    "links": "/links", "link": "/links/<int:id>", "directories": "/directories",
     "hooks": "/hooks", "listener_select": "/listeners/select", "listener_create": "/listeners/create",
     "listener": "/listeners/<int:id>", "listener_filter": "/listeners/<int:id>/filter",
     "deliveries": "/deliveries", "delivery": "/deliveries/<int:id>",
     "events": "/events", "event": "/events/<int:id>",
-    "receivers": "/receivers", "blocks": "/blocks", "audit": "/audit",
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "gettext",
     "ngettext",
     "number",
+    "path_of",
     "plain",
     "pretty",
     "size",
@@ -158,6 +159,12 @@ def cut(value: Any, limit: int = 80) -> str:
 
 def _is_line(said: str) -> bool:
     return "  " not in said and said[:1] != " " and said[-1:] != " "
+
+
+def path_of(url: str) -> str:
+    """Return a URL of ours without its beginning, which is the same for all; another one as it is."""
+    base = current_site().settings.site.base_url
+    return url.removeprefix(base) if base and url.startswith(f"{base}/") else url
 
 
 def pretty(value: Any, limit: int = 16_384) -> str:
