@@ -801,7 +801,7 @@ class Listener(Base):
 
     __tablename__ = "linkback_listener"
     __table_args__ = (
-        sa.Index(None, "hook_hash"),
+        sa.Index(None, "hook_hash", "id"),
         sa.Index(None, "owner", "id"),
         # what was meant for one that is gone must not come to another
         {"sqlite_autoincrement": True},

@@ -79,7 +79,7 @@ def add(
             NewListener(
                 hook=event,
                 url=url,
-                match=None if match is None else _filter(parse_json(match, "--match")),
+                match=None if match is None else matching.read(parse_json(match, "--match")),
                 secret=secret,
                 owner=owner,
                 options=given,
@@ -93,20 +93,6 @@ def add(
     _say_listener(out, listener)
     out.say(f"Its secret, which is not shown again: {kept.secret}")
     out.finish({**_listener_document(listener), "secret": str(kept.secret)})
-
-
-def _filter(said: Any) -> Any:
-    """Read a filter as it is stored, or shorter: fields, or a list of such; a plain value means ``is``."""
-    if isinstance(said, dict) and "version" in said:
-        return matching.load(said)
-    several = said if isinstance(said, list) else [said]
-    if not all(isinstance(each, dict) for each in several):
-        raise ValueError("--match is an object of fields, or a list of them.")
-    full = [
-        {field: one if isinstance(one, dict) else {"is": one} for field, one in each.items()}
-        for each in several
-    ]
-    return matching.load({"version": 1, "any": full})
 
 
 def _switch(name: str, doc: str, do: Any) -> click.Command:

@@ -17,6 +17,7 @@ from ..changes import BulkPolicy, BulkStatement, Change, Kind, Watch
 from ..errors import BadSecret
 from ..fetch import check_url
 from ..models import (
+    Event,
     Job,
     Listener,
     ListenerPace,
@@ -30,7 +31,7 @@ from ..models import (
 from ..outbox import jobs
 from ..protocols import standardwebhooks
 from ..site import Site
-from .match import dump
+from .match import Filter, dump
 from .options import checked_options
 from .recording import DELIVER
 from .shaking import owe_handshake
@@ -41,8 +42,11 @@ __all__ = [
     "WATCH",
     "active_listeners",
     "add_listener",
+    "change_filter",
+    "change_listener",
     "forget",
     "hears",
+    "is_asked_for",
     "keys_of",
 ]
 
@@ -115,6 +119,44 @@ def add_listener(site: Site, new: NewListener) -> Listener:
     return listener
 
 
+def change_listener(
+    site: Site,
+    listener: Listener,
+    *,
+    hook: str,
+    url: str,
+    headers: Mapping[str, str],
+    options: Mapping[str, Any],
+) -> None:
+    """Give a listener other events, another URL, headers and options. The caller commits.
+
+    Raises what `add_listener` does, and changes nothing then. Who has not answered the handshake yet is
+    asked at the new URL.
+    """
+    check_url(url)
+    check_pattern(hook)
+    said, more = checked_headers(headers), checked_options(options)
+    moves, session = url != listener.url, site.session
+    listener.hook, listener.hook_hash = hook, digest(hook)
+    listener.url, listener.host = url, host_of(url)
+    listener.headers, listener.options = said or None, more or None
+    listener.updated_at = site.now()
+    session.flush()
+    if moves and listener.state is ListenerState.unverified:
+        owe_handshake(session, listener)
+    changes.note_call(session, "change_listener")
+
+
+def change_filter(site: Site, listener: Listener, wanted: Filter) -> None:
+    """Let a listener want other events of those that it hears of. The caller commits.
+
+    Raises `MatchError` for what is no filter, or over a budget.
+    """
+    listener.match, listener.updated_at = dump(wanted), site.now()
+    site.session.flush()
+    changes.note_call(site.session, "change_filter")
+
+
 def check_pattern(hook: str) -> None:
     """Refuse what is no name and no pattern: a star stands alone, or for all that follows a dot."""
     if not _PATTERN.fullmatch(hook):
@@ -156,6 +198,15 @@ def keys_of(hook: str, type_: str) -> list[str]:
 def hears(listener: Listener, hook: str, type_: str) -> bool:
     """Did a listener ask for events of this type?"""
     return listener.hook in keys_of(hook, type_)
+
+
+def is_asked_for(pattern: str) -> sa.ColumnElement[bool]:
+    """The condition that an event is of a hook, of a type or of a pattern."""
+    if pattern == "*":
+        return sa.true()
+    if pattern.endswith(".*"):
+        return sa.or_(Event.type.startswith(pattern[:-1], autoescape=True), Event.hook == pattern)
+    return sa.or_(Event.type == pattern, Event.hook == pattern)
 
 
 def active_listeners(session: Session, hook: str) -> Sequence[Listener]:

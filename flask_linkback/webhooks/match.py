@@ -113,6 +113,7 @@ __all__ = [
     "holds",
     "load",
     "mtuplelist_to_matchdict",
+    "read",
     "why",
 ]
 
@@ -345,6 +346,23 @@ def load(stored: object) -> Filter:
     return loaded if len(loaded) > 1 else loaded[0]
 
 
+def read(said: t.Any) -> Filter:
+    """Return the filter that a person wrote: as `dump` describes it, or shorter.
+
+    Shorter is the object of fields alone, or a list of such; a plain value means ``is``. Raises `MatchError`.
+    """
+    if isinstance(said, dict) and "version" in said:
+        return load(said)
+    several = said if isinstance(said, list) else [said]
+    if not all(isinstance(each, dict) for each in several):
+        raise MatchError("A filter is an object of fields, or a list of them.")
+    full = [
+        {field: one if isinstance(one, dict) else {"is": one} for field, one in each.items()}
+        for each in several
+    ]
+    return load({"version": VERSION, "any": full or [{}]})
+
+
 def _load_matcher(stored: object, levels: int = MAX_LEVELS) -> Matchable:
     if not isinstance(stored, dict) or len(stored) != 1:
         raise MatchError(f'A stored matcher is an object of one name, like {{"is": 1}}, not {shown(stored)}.')
@@ -502,11 +520,12 @@ a bound is a number where it looks like one."""
 
 def const_to_matchable(kind: int | str, what: t.Any) -> Matchable:
     """Return the matcher of a constant, given as a number or as a form sends it; raises `MatchError`."""
+    made = None
     with contextlib.suppress(ValueError, TypeError):
         made = CONST_TO_MATCHABLE.get(int(kind))
-        if made is not None:
-            return made(what)
-    raise MatchError(f"There is no kind of match {shown(kind)}.")
+    if made is None:
+        raise MatchError(f"There is no kind of match {shown(kind)}.")
+    return made(what)
 
 
 def mtuplelist_to_matchdict(mtuplelist: Iterable[tuple[str, int | str, t.Any]]) -> dict[str, Matchable]:

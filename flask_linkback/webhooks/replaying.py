@@ -15,7 +15,7 @@ from ..models import Event, Job, JobState, Listener
 from ..outbox import jobs
 from ..site import Site
 from .delivering import WHY_NOT
-from .listeners import ACTIVE
+from .listeners import ACTIVE, is_asked_for
 from .recording import DELIVER
 from .trying import unwanted
 
@@ -108,7 +108,7 @@ def _missed(site: Site, session: Session, listener: Listener, since: datetime) -
     )
     # what waits to be dispatched comes by itself
     there = (Event.created_at >= since, Event.data.is_not(None), Event.dispatched_at.is_not(None))
-    asked = sa.select(Event).where(*there, ~owed, _is_asked_for(listener.hook))
+    asked = sa.select(Event).where(*there, ~owed, is_asked_for(listener.hook))
     last = 0
     while True:
         page = session.scalars(asked.where(Event.id > last).order_by(Event.id).limit(_AT_A_TIME)).all()
@@ -116,15 +116,6 @@ def _missed(site: Site, session: Session, listener: Listener, since: datetime) -
             return
         last = page[-1].id
         yield [event.id for event in page if unwanted(site, event, listener) is None]
-
-
-def _is_asked_for(pattern: str) -> sa.ColumnElement[bool]:
-    """The condition that an event is of a hook, of a type or of a pattern."""
-    if pattern == "*":
-        return sa.true()
-    if pattern.endswith(".*"):
-        return sa.or_(Event.type.startswith(pattern[:-1], autoescape=True), Event.hook == pattern)
-    return sa.or_(Event.type == pattern, Event.hook == pattern)
 
 
 def _owe(session: Session, listener: Listener, ids: list[int]) -> None:

@@ -25,6 +25,7 @@ from .health import WELL
 from .listeners import ACTIVE, forget
 from .options import options_of
 from .recording import DELIVER, MAX_TYPE_CHARACTERS
+from .registry import HookRegistry
 from .values import plain
 
 __all__ = ["TEST_TYPE", "Tested", "pause", "remove", "resume", "send_test"]
@@ -165,12 +166,21 @@ def _event(site: Site, session: Session, listener: Listener, data: Any, type_: s
     return Event(
         uid=f"{_TEST}{uuid.uuid4().hex}",
         type=type_,
-        hook=type_ if newest is None else newest.hook,
+        hook=_name_of_hook(site, type_) if newest is None else newest.hook,
         data=plain(data),
         changes=changed,
         depth=0,
         created_at=site.now(),
     )
+
+
+def _name_of_hook(site: Site, type_: str) -> str:
+    """Return the name of the hook whose events are of a type: that which is registered, if any is."""
+    hooks = site.get(HookRegistry)
+    name = type_
+    while name not in hooks and "." in name:
+        name = name.rpartition(".")[0]
+    return name if name in hooks else type_
 
 
 def _newest(session: Session, listener: Listener) -> Event | None:

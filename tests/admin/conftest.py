@@ -32,7 +32,8 @@ class Visitor:
 
     def send(self, path: str, action: str, follow: bool = True, **values: Any) -> TestResponse:
         """Send one of the forms of a page, with the token that the page has."""
-        found = _TOKEN.search(self.get(path.partition("?")[0]).text)
+        pages = (self.get(each).text for each in (path, path.partition("?")[0]))
+        found = next(filter(None, map(_TOKEN.search, pages)), None)
         data = {"action": action, "csrf_token": found[1] if found else "", **values}
         return self.client.post(f"{self.prefix}{path}", data=data, follow_redirects=follow)
 

@@ -43,6 +43,7 @@ from tests.apps import Blog
 HOSTILE = "<script>document.title='owned'</script>\"'><img src=x onerror=alert(1)>\u202egnp.exe"
 """What a stranger would have us show."""
 SECRET = "whsec_c2VjcmV0LW9mLXRoZS1zdG9jay0wMTIzNDU2Nzg5"
+_WANTED = {"version": 1, "any": [{"name": {"startswith": "J"}, "address.city": {"is": "Oslo"}}]}
 _TITLES = ("A reply to your post", "Notes on distributed publishing", HOSTILE, "Wochenrückblick", "リンク集")
 _REASONS = ("", "The server answers 503.", "timeout: Nothing came for 10 s.")
 
@@ -142,7 +143,7 @@ def rows_of(n: int, now: datetime) -> dict[type[Base], list[dict[str, Any]]]:
                 "id": i, "hook": ("person", "person.created", "person.*")[i % 3],
                 "hook_hash": digest(("person", "person.created", "person.*")[i % 3]),
                 "url": f"https://{host}/hook/{i}?x=<b>", "host": host, "owner": ("acme", "other")[i % 2],
-                "state": list(ListenerState)[i % 5], "match": {"name": {"op": "startswith", "value": "J"}},
+                "state": list(ListenerState)[i % 5], "match": _WANTED,
                 "headers": {"Authorization": "Bearer s3cr3t"}, "created_at": at, "updated_at": at,
                 "failing_at": at if i % 5 == 2 else None, "reason": HOSTILE if i % 5 == 4 else "",
             }

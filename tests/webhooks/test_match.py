@@ -604,3 +604,25 @@ def test_whatever_is_stored_is_loaded_or_refused(inner: Any) -> None:
 def test_what_is_over_a_budget_is_not_dumped(wanted: match.Filter) -> None:
     with pytest.raises(MatchError):
         match.dump(wanted)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({"name": "Joe", "age": {"gte": 18}}, {"name": match.Is("Joe"), "age": match.Gte(18)}),
+        ([{"a": 1}, {"b": {"exists": True}}], [{"a": 1}, {"b": match.Exists()}]),
+        ({"version": 1, "any": [{"a": {"is": 1}}]}, {"a": 1}),
+        ({}, {}),
+        ([], {}),
+    ],
+)
+def test_what_a_person_writes_is_read(said: Any, meant: Any) -> None:
+    assert match.equal(match.read(said), meant)
+    for wrong in ("x", 7, None, [1], {"a": {"startswit": "x"}}):
+        with pytest.raises(MatchError):
+            match.read(wrong)
+
+
+def test_a_form_says_what_is_wrong_with_a_pattern() -> None:
+    with pytest.raises(MatchError, match="no pattern"):
+        match.const_to_matchable(match.LIKE, "(")

@@ -158,3 +158,16 @@ def test_a_hook_that_delivers_in_its_own_way_is_tested_in_that(blog: Blog, neigh
     assert tested.headers["Content-Type"] == "text/plain"
     assert deliveries(blog) == []
     assert JobState.pending not in states(blog)
+
+
+def test_a_test_is_said_as_its_hook_says_it(blog: Blog, neighbour: Neighbour) -> None:
+    class Loud(Hook):
+        name = "loud"
+
+        def serialize(self, event: Event, listener: Listener) -> bytes:
+            return b"LOUD"
+
+    blog.linkback.hooks.register(Loud)
+    listener = blog.linkback.hooks["loud"].listener(url=neighbour.url("/listening")).save()
+    for type_ in ("loud", "loud.created"):
+        assert blog.linkback.webhooks.test(listener, {"word": "Hi"}, type_).body == b"LOUD"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Bar", "Stack", "bars_of"]
+__all__ = ["Bar", "Spark", "Stack", "bars_of", "spark_of"]
 
 HEIGHT: Final = 100
 _LEAST: Final = 2.0
@@ -39,6 +39,29 @@ class Bar:
     good_height: float
     bad_y: float
     bad_height: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spark:
+    """Small bars in a row of a list: two paths instead of many boxes, since there are many rows."""
+
+    good: str
+    bad: str
+    width: int
+
+
+def spark_of(stacks: Sequence[Stack]) -> Spark:
+    """Return stacks as two paths."""
+    bars = bars_of(stacks)
+    return Spark(
+        good="".join(_box(bar, bar.good_y, bar.good_height) for bar in bars if bar.good),
+        bad="".join(_box(bar, bar.bad_y, bar.bad_height) for bar in bars if bar.bad),
+        width=10 * len(bars),
+    )
+
+
+def _box(bar: Bar, y: float, height: float) -> str:
+    return f"M{bar.x:g} {y:g}h{bar.width:g}v{height:g}h-{bar.width:g}z"
 
 
 def bars_of(stacks: Sequence[Stack], *, step: float = 10, gap: float = 3) -> list[Bar]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from .screens import Screen
 
 _RULES = {
-    "hooks": "/hooks", "listener_select": "/listeners/select", "listener_create": "/listeners/create",
-    "listener": "/listeners/<int:id>", "listener_filter": "/listeners/<int:id>/filter",
     "deliveries": "/deliveries", "delivery": "/deliveries/<int:id>",
     "events": "/events", "event": "/events/<int:id>",
 }  # fmt: skip

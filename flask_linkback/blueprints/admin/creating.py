@@ -1,0 +1,118 @@
+"""Creating: a listener in two steps, as in durian: which event, then who listens to it and to what of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from flask import abort, request
+from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import MultiDict
+
+from ...webhooks import match, rotating
+from ...webhooks.hooks import Hook
+from ...webhooks.registry import HookRegistry
+from . import auditing, details
+from .access import Right
+from .details import Details
+from .hooks import in_words, keys_of_hook, name_of
+from .screens import Action, Screen, Visit
+from .words import cut
+from .words import gettext as _
+
+__all__ = ["SCREENS"]
+
+_HIDDEN: Final = ("HiddenField", "CSRFTokenField", "SubmitField")
+
+
+def _select(visit: Visit) -> ResponseReturnValue:
+    from ...webhooks.forms import create_select_hook_form
+
+    form = create_select_hook_form(visit.site.get(HookRegistry))
+    return visit.render("listener_select", form=form, hooks=len(visit.site.get(HookRegistry)))
+
+
+def _hook(visit: Visit) -> Hook:
+    hook = visit.site.get(HookRegistry).get(request.args["type"])
+    if hook is None:
+        abort(404)
+    return hook
+
+
+def _show(visit: Visit) -> ResponseReturnValue:
+    if not request.args.get("type"):
+        return visit.go("listener_select")
+    hook = _hook(visit)
+    return _page(visit, hook, _config_form(hook, None), hook.get_match_forms(), details.fallback())
+
+
+def _page(
+    visit: Visit, hook: Hook, config: Any, matching: Sequence[Any], said: Details
+) -> ResponseReturnValue:
+    return visit.render(
+        "listener_create",
+        title=_("Create %(name)s Listener", name=name_of(visit.site, hook)),
+        hook=hook,
+        fields=[each for each in config if each.type not in _HIDDEN],
+        matching=[(form, form.condition_for) for form in matching],
+        said=said,
+        events=keys_of_hook(hook),
+    )
+
+
+def _config_form(hook: Hook, filled_in: Any) -> Any:
+    """Return a hook's form; the admin has a token of its own, whether this would have one or not."""
+    return hook.config_form(filled_in, meta={"csrf": False})
+
+
+def _create(visit: Visit) -> ResponseReturnValue:
+    if not request.args.get("type"):
+        return visit.go("listener_select")
+    hook = _hook(visit)
+    # no database takes NUL
+    filled_in = MultiDict((name, value.replace("\0", "")) for name, value in request.form.items(multi=True))
+    config, matching = _config_form(hook, filled_in), hook.get_match_forms(formdata=filled_in)
+    said = details.read(filled_in)
+    if said.get("events") not in keys_of_hook(hook):
+        said.errors["events"] = _("Choose the events.")
+    is_right = all([config.validate(), *(each.validate() for each in matching)])
+    listener = None
+    if is_right and not said.errors:
+        wanted = match.mtuplelist_to_matchdict(each.field_to_mtuple() for each in matching)
+        listener = said.check(
+            "form",
+            lambda: hook.add_listener_by_form(
+                config,
+                wanted,
+                event=said.get("events"),
+                secret=said.get("secret") or None,
+                owner=visit.owner if visit.owner is not None else (cut(said.get("owner"), 255) or None),
+                headers=said.headers,
+                options=said.options,
+                handshake=bool(said.get("handshake")),
+            ),
+        )
+    if listener is None:
+        visit.site.session.rollback()
+        return _page(visit, hook, config, matching, said)
+    after = {
+        "hook": listener.hook,
+        "url": listener.url,
+        "filter": in_words(listener),
+        "owner": listener.owner,
+    }
+    auditing.note(visit.site, "create", f"listener:{listener.id}", after=after)
+    secret = rotating.secrets(visit.site, listener)[0].secret
+    return visit.render("listener_created", listener=listener, secret=secret, wanted=in_words(listener))
+
+
+SCREENS: Final = (
+    Screen(name="listener_select", rule="/listeners/select", show=_select, for_owners=True),
+    Screen(
+        name="listener_create",
+        rule="/listeners/create",
+        show=_show,
+        actions={"create": Action(right=Right.manage, run=_create)},
+        for_owners=True,
+    ),
+)

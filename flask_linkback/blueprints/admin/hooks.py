@@ -1,0 +1,415 @@
+"""Hooks: what can happen here, who listens to it, and how that goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+from flask import request
+from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import defer
+
+from ...errors import MatchError, MissingExtra
+from ...models import Attempt, Event, Job, JobState, Listener, ListenerState, digest
+from ...site import Site
+from ...webhooks import match, switching, trying
+from ...webhooks.dispatch import hook_of
+from ...webhooks.hooks import Hook, ModelHook
+from ...webhooks.recording import DELIVER
+from ...webhooks.registry import HookRegistry
+from . import auditing
+from .access import Right
+from .charts import Spark, Stack, spark_of
+from .lists import WINDOW, Choice, Listing, Text
+from .screens import Action, Screen, Visit
+from .words import N_, ngettext
+from .words import gettext as _
+
+__all__ = [
+    "SCREENS",
+    "change_state",
+    "delete",
+    "in_words",
+    "keys_of_hook",
+    "last_attempts",
+    "load",
+    "name_of",
+    "visible",
+]
+
+HOURS: Final = 24
+EACH: Final = 3
+"""Hours in a bar."""
+MOST_HOOKS: Final = 100
+MOST_COUNTED: Final = 1000
+_ENDED: Final = (JobState.done, JobState.dead)
+
+
+def states() -> list[tuple[str, str]]:
+    return [
+        ("active", _("active")),
+        ("failing", _("failing")),
+        ("paused", _("paused")),
+        ("disabled", _("disabled")),
+        ("unverified", _("unverified")),
+    ]
+
+
+LIST: Final = Listing(
+    model=Listener,
+    options=(defer(Listener.headers), defer(Listener.config), defer(Listener.options)),
+    filters=(
+        Choice(
+            name="state",
+            label=N_("State"),
+            choices=states,
+            condition=lambda value: Listener.state == ListenerState(value),
+        ),
+        Text(
+            name="hook",
+            label=N_("Events"),
+            hint="person.*",
+            condition=lambda value: Listener.hook_hash == digest(value),
+            indexed=True,
+        ),
+        Text(
+            name="host",
+            label=N_("Host"),
+            hint="example.org",
+            condition=lambda value: Listener.host == value.lower(),
+        ),
+        Text(
+            name="url",
+            label=N_("URL"),
+            hint="/webhooks/…",
+            condition=lambda value: Listener.url.contains(value, autoescape=True),
+        ),
+        Text(
+            name="owner",
+            label=N_("Owner"),
+            condition=lambda value: Listener.owner == value,
+            indexed=True,
+        ),
+    ),
+)
+OWN_LIST: Final = replace(LIST, filters=tuple(each for each in LIST.filters if each.name != "owner"))
+"""For who sees one owner's alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A hook, as the catalogue has it."""
+
+    name: str
+    label: str
+    hook: Hook
+    keys: Sequence[str]
+    listeners: int
+    """Counted to 1 000 at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Last:
+    """The newest delivery to a listener."""
+
+    job_id: int
+    state: JobState
+    at: datetime
+    status_code: int | None = None
+    outcome: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A listener in the list."""
+
+    listener: Listener
+    wanted: str
+    good: int = 0
+    bad: int = 0
+    spark: Spark | None = None
+    last: Last | None = None
+
+    @property
+    def percent(self) -> int:
+        # what is not all good is not said to be
+        return 100 * self.good // (self.good + self.bad)
+
+
+# --- what all screens of listeners share ----------------------------------------------------------------
+
+
+def load(visit: Visit, id_: int) -> Listener | None:
+    """Return a listener, where the visitor may know of it."""
+    listener = visit.load(Listener, id_)
+    if listener is None or visit.owner not in (None, listener.owner):
+        return None
+    return listener
+
+
+def owned(visit: Visit) -> list[Any]:
+    """The condition that a listener is the visitor's."""
+    return [] if visit.owner is None else [Listener.owner == visit.owner]
+
+
+def visible(visit: Visit, events: Iterable[Event]) -> list[Event]:
+    """Return the events that the visitor may see.
+
+    Any owner may listen to any hook; but one that decides itself who gets an event may do so by owner. Of
+    such a hook an owner sees what a listener of theirs was owed.
+    """
+    found = list(events)
+    if visit.owner is None:
+        return found
+    closed = {each.id for each in found if trying.decides_itself(hook_of(visit.site, each.hook))}
+    if closed:
+        theirs = sa.select(Listener.id).where(*owned(visit))
+        told = sa.select(Job.event_id).where(
+            Job.event_id.in_(closed), Job.kind == DELIVER, Job.listener_id.in_(theirs)
+        )
+        closed -= {each for each in visit.site.session.scalars(told) if each is not None}
+    return [each for each in found if each.id not in closed]
+
+
+def in_words(listener: Listener) -> str:
+    """Say what a listener wants of the events that it hears of."""
+    try:
+        return match.describe(match.load(listener.match))
+    except (MatchError, MissingExtra):
+        return _("a filter that cannot be read: it gets nothing")
+
+
+def name_of(site: Site, hook: Hook) -> str:
+    """Return what people call a hook, as a title."""
+    return dict(site.get(HookRegistry).as_choices()).get(hook.name, hook.verbose_name)
+
+
+def types_of(hook: Hook) -> list[str]:
+    """Return the types of a hook's events."""
+    return [f"{hook.name}.{kind}" for kind in hook.on] if isinstance(hook, ModelHook) else [hook.name]
+
+
+def keys_of_hook(hook: Hook) -> list[str]:
+    """Return the names and patterns by which one asks for a hook's events, the widest first."""
+    types = types_of(hook)
+    # by a pattern nobody hears of a hook whose one type is its name
+    return [hook.name, *types, f"{hook.name}.*"] if types != [hook.name] else types
+
+
+def change_state(visit: Visit, listener: Listener, do: Callable[[Site, Listener], None], action: str) -> None:
+    """Pause a listener, or resume it, with a note; raises ValueError where that cannot be."""
+    before = listener.state
+    do(visit.site, listener)
+    if listener.state is not before:
+        auditing.note(
+            visit.site,
+            action,
+            f"listener:{listener.id}",
+            before={"state": before.value},
+            after={"state": listener.state.value},
+        )
+
+
+def delete(visit: Visit, listener: Listener) -> None:
+    """Remove a listener, with a note of what it was."""
+    what = {"hook": listener.hook, "url": listener.url, "owner": listener.owner}
+    auditing.note(visit.site, "delete", f"listener:{listener.id}", before=what)
+    switching.remove(visit.site, listener)
+
+
+# --- the list -------------------------------------------------------------------------------------------
+
+
+def _show(visit: Visit) -> ResponseReturnValue:
+    if request.args.get("tab") == "hooks":
+        known, has_more = _catalogue(visit)
+        return visit.render("hooks", tab="hooks", known=known, has_more=has_more, most_counted=MOST_COUNTED)
+    listing = LIST if visit.owner is None else OWN_LIST
+    rows = listing.read(visit.site.session, *owned(visit))
+    hooks = len(visit.site.get(HookRegistry))
+    return visit.render("hooks", tab="listeners", rows=rows, shown=_rows(visit, rows.rows), hooks=hooks)
+
+
+def _catalogue(visit: Visit) -> tuple[list[Known], bool]:
+    registry = visit.site.get(HookRegistry)
+    choices = registry.as_choices()
+    some = [(registry[name], label) for name, label in choices[:MOST_HOOKS]]
+    counts = _counted(visit, [hook for hook, _label in some])
+    known = [
+        Known(name=hook.name, label=label, hook=hook, keys=keys_of_hook(hook), listeners=count)
+        for (hook, label), count in zip(some, counts, strict=True)
+    ]
+    return known, len(choices) > MOST_HOOKS
+
+
+def _counted(visit: Visit, hooks: Sequence[Hook]) -> Sequence[int]:
+    """Count the listeners that ask for the events of each hook, by one query."""
+    if not hooks:
+        return []
+    columns = []
+    for hook in hooks:
+        hashes = [digest(key) for key in keys_of_hook(hook)]
+        some = sa.select(sa.literal(1)).where(Listener.hook_hash.in_(hashes), *owned(visit))
+        counted = sa.select(sa.func.count()).select_from(some.limit(MOST_COUNTED).subquery())
+        columns.append(counted.scalar_subquery())
+    return list(visit.site.session.execute(sa.select(*columns)).one())
+
+
+def _rows(visit: Visit, listeners: Sequence[Listener]) -> list[Row]:
+    ids = [each.id for each in listeners]
+    stacks, last = _by_listener(visit.site, ids), _last(visit.site, ids)
+    rows = []
+    for each in listeners:
+        own = stacks.get(each.id, [])
+        rows.append(
+            Row(
+                listener=each,
+                wanted=in_words(each),
+                good=sum(stack.good for stack in own),
+                bad=sum(stack.bad for stack in own),
+                spark=spark_of(own) if own else None,
+                last=last.get(each.id),
+            )
+        )
+    return rows
+
+
+def _by_listener(site: Site, ids: Sequence[int]) -> dict[int, list[Stack]]:
+    """Return what became of the deliveries of the last day, for those listeners that had any."""
+    if not ids:
+        return {}
+    begin = site.now() - timedelta(hours=HOURS)
+    starts = [begin + timedelta(hours=n) for n in range(0, HOURS, EACH)]
+    bucket = sa.case(*[(Job.finished_at >= start, n) for n, start in reversed(list(enumerate(starts)))])
+    newest = sa.select(sa.func.max(Job.id) - WINDOW).scalar_subquery()
+    asked = (
+        sa.select(Job.listener_id, bucket.label("bucket"), Job.state, sa.func.count())
+        .where(
+            Job.listener_id.in_(ids),
+            Job.id > newest,
+            Job.kind == DELIVER,
+            Job.state.in_(_ENDED),
+            Job.finished_at >= begin,
+        )
+        .group_by(Job.listener_id, sa.text("bucket"), Job.state)
+    )
+    counts: dict[int, dict[tuple[int, JobState], int]] = {}
+    for id_, n, state, count in site.session.execute(asked):
+        counts.setdefault(id_, {})[n, state] = count
+    return {
+        id_: [
+            Stack(label="", good=each.get((n, JobState.done), 0), bad=each.get((n, JobState.dead), 0))
+            for n in range(len(starts))
+        ]
+        for id_, each in counts.items()
+    }
+
+
+def _last(site: Site, ids: Sequence[int]) -> dict[int, Last]:
+    """Return the newest delivery to each listener: two queries, whatever they had before."""
+    if not ids:
+        return {}
+    newest = (
+        sa.select(Job.id)
+        .where(Job.listener_id == Listener.id, Job.kind == DELIVER)
+        .order_by(Job.id.desc())
+        .limit(1)
+        .correlate(Listener)
+        .scalar_subquery()
+    )
+    these = sa.select(newest).where(Listener.id.in_(ids))
+    columns = (Job.id, Job.listener_id, Job.state, Job.due_at, Job.finished_at)
+    jobs = site.session.execute(sa.select(*columns).where(Job.id.in_(these))).all()
+    attempts = last_attempts(site, [job.id for job in jobs])
+    found = {}
+    for job in jobs:
+        tried = attempts.get(job.id)
+        found[job.listener_id] = Last(
+            job_id=job.id,
+            state=job.state,
+            at=tried.started_at if tried else job.finished_at or job.due_at,
+            status_code=tried.status_code if tried else None,
+            outcome=tried.outcome if tried else "",
+        )
+    return found
+
+
+def last_attempts(site: Site, job_ids: Sequence[int]) -> dict[int, Any]:
+    """Return the last attempt of each job, without what was answered."""
+    if not job_ids:
+        return {}
+    columns = (Attempt.job_id, Attempt.started_at, Attempt.seconds, Attempt.outcome, Attempt.status_code)
+    asked = sa.select(*columns).where(Attempt.job_id.in_(job_ids)).order_by(Attempt.id)
+    return {each.job_id: each for each in site.session.execute(asked)}
+
+
+# --- what is done to those that are ticked --------------------------------------------------------------
+
+
+def _pause(visit: Visit) -> ResponseReturnValue:
+    done = _switch(visit, switching.pause, "pause")
+    if done:
+        visit.say(ngettext("%(n)s listener is paused.", "%(n)s listeners are paused.", done))
+    return visit.back()
+
+
+def _resume(visit: Visit) -> ResponseReturnValue:
+    done = _switch(visit, switching.resume, "resume")
+    if done:
+        visit.say(ngettext("%(n)s listener has its events.", "%(n)s listeners have their events.", done))
+    return visit.back()
+
+
+def _switch(visit: Visit, do: Callable[[Site, Listener], None], action: str) -> int:
+    """Switch those that can be, and say of the others why not."""
+    done, reasons = 0, []
+    for listener in visit.chosen(Listener, Right.manage, *owned(visit)):
+        try:
+            change_state(visit, listener, do, action)
+        except ValueError as error:
+            reasons.append(str(error))
+        else:
+            done += 1
+    if reasons:
+        refused = ngettext(
+            "%(n)s listener stays as it is:", "%(n)s listeners stay as they are:", len(reasons)
+        )
+        visit.say(f"{refused} {reasons[0]}", level="bad")
+    return done
+
+
+def _delete(visit: Visit) -> ResponseReturnValue:
+    chosen = visit.chosen(Listener, Right.manage, *owned(visit))
+    if not request.form.get("confirm"):
+        return visit.render(
+            "listener_confirm",
+            title=ngettext("Delete %(n)s listener?", "Delete %(n)s listeners?", len(chosen)),
+            text=_("What waits for them is given up, and their secrets are forgotten. Nobody can undo that."),
+            listeners=chosen,
+            values={"id": [each.id for each in chosen]},
+            action="delete",
+            label=_("Delete"),
+            tone="danger",
+        )
+    for listener in chosen:
+        delete(visit, listener)
+    visit.say(ngettext("%(n)s listener is deleted.", "%(n)s listeners are deleted.", len(chosen)))
+    return visit.back()
+
+
+SCREENS: Final = (
+    Screen(
+        name="hooks",
+        rule="/hooks",
+        show=_show,
+        actions={
+            "pause": Action(right=Right.manage, run=_pause),
+            "resume": Action(right=Right.manage, run=_resume),
+            "delete": Action(right=Right.manage, run=_delete),
+        },
+        for_owners=True,
+    ),
+)
