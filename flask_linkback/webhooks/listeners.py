@@ -17,6 +17,7 @@ from ..changes import BulkPolicy, BulkStatement, Change, Kind, Watch
 from ..errors import BadSecret
 from ..fetch import check_url
 from ..models import (
+    Event,
     Job,
     Listener,
     ListenerPace,
@@ -43,6 +44,7 @@ __all__ = [
     "add_listener",
     "forget",
     "hears",
+    "is_asked_for",
     "keys_of",
 ]
 
@@ -156,6 +158,15 @@ def keys_of(hook: str, type_: str) -> list[str]:
 def hears(listener: Listener, hook: str, type_: str) -> bool:
     """Did a listener ask for events of this type?"""
     return listener.hook in keys_of(hook, type_)
+
+
+def is_asked_for(pattern: str) -> sa.ColumnElement[bool]:
+    """The condition that an event is of a hook, of a type or of a pattern."""
+    if pattern == "*":
+        return sa.true()
+    if pattern.endswith(".*"):
+        return sa.or_(Event.type.startswith(pattern[:-1], autoescape=True), Event.hook == pattern)
+    return sa.or_(Event.type == pattern, Event.hook == pattern)
 
 
 def active_listeners(session: Session, hook: str) -> Sequence[Listener]:
