@@ -135,7 +135,8 @@ def rows_of(n: int, now: datetime) -> dict[type[Base], list[dict[str, Any]]]:
                 "id": i, "hook": ("person", "person.created", "person.*")[i % 3],
                 "hook_hash": digest(("person", "person.created", "person.*")[i % 3]),
                 "url": f"https://{host}/hook/{i}?x=<b>", "host": host, "owner": ("acme", "other")[i % 2],
-                "state": list(ListenerState)[i % 5], "match": {"name": {"op": "startswith", "value": "J"}},
+                "state": list(ListenerState)[i % 5],
+                "match": {"version": 1, "any": [{"name": {"startswith": "J"}}]},
                 "headers": {"Authorization": "Bearer s3cr3t"}, "created_at": at, "updated_at": at,
                 "failing_at": at if i % 5 == 2 else None, "reason": HOSTILE if i % 5 == 4 else "",
             }

@@ -9,7 +9,7 @@ from flask import Blueprint
 from flask.blueprints import BlueprintSetupState
 
 from .. import door
-from . import jobs, mentions, overview, soon
+from . import deliveries, events, jobs, mentions, overview, soon
 from .access import Access
 from .screens import Place, add_screens, check_extra
 from .words import N_
@@ -20,6 +20,8 @@ NAME: Final = "linkback_admin"
 _THERE: Final = (
     *overview.SCREENS,
     *mentions.SCREENS,
+    *events.SCREENS,
+    *deliveries.SCREENS,
     *jobs.SCREENS,
 )
 _SCREENS: Final = (*_THERE, *soon.missing({screen.name for screen in _THERE}))

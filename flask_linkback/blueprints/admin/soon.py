@@ -10,8 +10,6 @@ _RULES = {
     "hub": "/hub", "subscriber": "/subscribers/<int:id>",
     "hooks": "/hooks", "listener_select": "/listeners/select", "listener_create": "/listeners/create",
     "listener": "/listeners/<int:id>", "listener_filter": "/listeners/<int:id>/filter",
-    "deliveries": "/deliveries", "delivery": "/deliveries/<int:id>",
-    "events": "/events", "event": "/events/<int:id>",
     "receivers": "/receivers", "blocks": "/blocks", "audit": "/audit",
 }  # fmt: skip
 
