@@ -38,7 +38,6 @@ __all__ = ["SCREENS", "TAIL_SECONDS", "Status", "allowed_of", "of_type", "status
 
 TAIL_SECONDS: Final = 5
 _OWED: Final = (JobState.pending, JobState.running)
-_GIVEN_UP: Final = ("dead", "cancelled")
 _MOST_LEFT: Final = 5
 """How many reasons are told why something is left alone."""
 logger = logging.getLogger("flask_linkback.admin")
@@ -195,7 +194,7 @@ def _list(visit: Visit) -> ResponseReturnValue:
 
 def _read(visit: Visit) -> Rows[Job]:
     values = LIST.values()
-    listing = GIVEN_UP if values.get("state") in _GIVEN_UP else LIST
+    listing = GIVEN_UP if values.get("state") == "dead" else LIST
     is_served = "listener" in values or "event" in values or listing is GIVEN_UP
     conditions = (Job.kind == DELIVER, *owned(visit.owner))
     return listing.read(visit.site.session, *conditions, indexed=is_served and visit.owner is None)
