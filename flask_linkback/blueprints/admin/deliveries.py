@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
 from flask import request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy.orm import Session, defer, load_only
+from sqlalchemy.orm import Session, defer
 
 from ...errors import ReplayRefused
 from ...models import Attempt, Audit, Event, Job, JobState, Listener
@@ -58,8 +59,8 @@ class Status:
     """When it is tried next."""
 
 
-def status_of(job: Job, allowed: int, now: datetime) -> Status:
-    """Return where a delivery is that is tried so often at most."""
+def status_of(job: Job, now: datetime, allowed: Callable[[], int]) -> Status:
+    """Return where a delivery is; ``allowed`` says how often it is tried at most."""
     if job.state is JobState.running:
         return Status(name="running", label=_("under way"), tone="wait")
     if job.state is JobState.done:
@@ -72,7 +73,7 @@ def status_of(job: Job, allowed: int, now: datetime) -> Status:
         return Status(name="dead", label=_("given up"), tone="bad", more=job.reason)
     at = job.due_at if job.due_at > now else None
     if job.attempts:
-        more = _("%(n)s of %(all)s tried", n=job.attempts, all=allowed)
+        more = _("%(n)s of %(all)s tried", n=job.attempts, all=allowed())
         return Status(name="retrying", label=_("retrying"), tone="wait", more=more, at=at)
     return Status(name="pending", label=_("waits"), tone="wait", more=job.reason, at=at)
 
@@ -177,9 +178,9 @@ class Told:
 
     job: Job
     status: Status
-    listener: Listener | None
-    event: Event | None
-    last: Attempt | None
+    listener: Any
+    event: Any
+    last: Any
 
 
 def _list(visit: Visit) -> ResponseReturnValue:
@@ -203,44 +204,40 @@ def _read(visit: Visit) -> Rows[Job]:
 def _told(site: Site, found: Sequence[Job]) -> list[Told]:
     """Return deliveries with their listeners, events and last attempts: one query for each of these."""
     session, now = site.session, site.now()
-    listeners = _by_id(session, Listener, {job.listener_id for job in found}, _LISTENER_SHOWN)
-    events = _by_id(session, Event, {job.event_id for job in found}, _EVENT_SHOWN)
+    listeners = _by_id(session, _LISTENERS, {job.listener_id for job in found})
+    events = _by_id(session, _EVENTS, {job.event_id for job in found})
     lasts = _last_attempts(session, [job.id for job in found])
     told = []
     for job in found:
         listener, event = listeners.get(job.listener_id), events.get(job.event_id)
-        status = status_of(job, allowed_of(site, listener, event), now)
-        told.append(
-            Told(job=job, status=status, listener=listener, event=event, last=lasts.get(job.id)),
-        )
+        status = status_of(job, now, partial(allowed_of, site, listener, event))
+        told.append(Told(job=job, status=status, listener=listener, event=event, last=lasts.get(job.id)))
     return told
 
 
-_LISTENER_SHOWN: Final = load_only(
-    Listener.url, Listener.host, Listener.hook, Listener.options, Listener.state, Listener.owner
-)
-_EVENT_SHOWN: Final = load_only(Event.type, Event.hook, Event.object_key, Event.created_at)
-_ATTEMPT_SHOWN: Final = load_only(Attempt.job_id, Attempt.status_code, Attempt.seconds, Attempt.outcome)
+# columns alone: objects of the ORM would take longer than the rest of the page
+_LISTENERS: Final = sa.select(Listener.id, Listener.host, Listener.options, Listener.state)
+_EVENTS: Final = sa.select(Event.id, Event.type, Event.hook, Event.object_key)
+_ATTEMPTS: Final = sa.select(Attempt.job_id, Attempt.status_code, Attempt.seconds, Attempt.outcome)
 
 
-def _by_id(session: Session, model: Any, ids: Iterable[int | None], shown: Any) -> dict[int | None, Any]:
+def _by_id(session: Session, asked: Any, ids: Iterable[int | None]) -> dict[int | None, Any]:
     wanted = [each for each in ids if each is not None]
     if not wanted:
         return {}
-    asked = sa.select(model).where(model.id.in_(wanted)).options(shown)
-    return {each.id: each for each in session.scalars(asked)}
+    rows = session.execute(asked.where(asked.selected_columns.id.in_(wanted)))
+    return {row.id: row for row in rows}
 
 
-def _last_attempts(session: Session, ids: Sequence[int]) -> Mapping[int, Attempt]:
+def _last_attempts(session: Session, ids: Sequence[int]) -> Mapping[int, Any]:
     if not ids:
         return {}
     newest = sa.select(sa.func.max(Attempt.id)).where(Attempt.job_id.in_(ids)).group_by(Attempt.job_id)
-    asked = sa.select(Attempt).where(Attempt.id.in_(newest)).options(_ATTEMPT_SHOWN)
-    return {each.job_id: each for each in session.scalars(asked)}
+    return {row.job_id: row for row in session.execute(_ATTEMPTS.where(Attempt.id.in_(newest)))}
 
 
-def allowed_of(site: Site, listener: Listener | None, event: Event | None) -> int:
-    """Return how often a delivery of an event to a listener is tried at most."""
+def allowed_of(site: Site, listener: Any, event: Any) -> int:
+    """Return how often a delivery of an event to a listener is tried at most; both are objects or rows."""
     of_site = len(site.settings.outbox.retry_schedule)
     if listener is None or event is None:
         return of_site
@@ -279,7 +276,7 @@ def _show(visit: Visit) -> ResponseReturnValue:
         job=job,
         listener=listener,
         event=event,
-        status=status_of(job, allowed_of(site, listener, event), site.now()),
+        status=status_of(job, site.now(), partial(allowed_of, site, listener, event)),
         attempts=attempts_of(visit, job),
         sent=_request(site, event, listener),
         history=session.scalars(asked.order_by(Audit.id.desc()).limit(20)).all(),
@@ -321,14 +318,14 @@ class Plan:
 
 def _plan(visit: Visit, found: Sequence[Job]) -> Plan:
     session = visit.site.session
-    listeners = _by_id(session, Listener, {job.listener_id for job in found}, _LISTENER_SHOWN)
+    listeners = _by_id(session, _LISTENERS, {job.listener_id for job in found})
     of_these = Event.id.in_({job.event_id for job in found})
     kept = set(session.scalars(sa.select(Event.id).where(of_these, Event.data.is_not(None))))
     counts: Counter[JobState] = Counter()
     left: Counter[str] = Counter()
     for job in found:
         if job.state in _OWED:
-            left[_("still owed: it waits, or is under way")] += 1
+            left[_("still owed (it waits, or is under way)")] += 1
             continue
         listener = listeners.get(job.listener_id)
         reason = replaying.refusal(job, listener, is_kept=job.event_id in kept, again=True)

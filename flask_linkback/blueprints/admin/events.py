@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -195,7 +196,7 @@ def _hearing(
     site: Site, event: Event, listener: Listener, job: Job | None, reason: str | None, now: datetime
 ) -> Hearing:
     if job is not None:
-        status = status_of(job, allowed_of(site, listener, event), now)
+        status = status_of(job, now, partial(allowed_of, site, listener, event))
         return Hearing(listener=listener, job=job, status=status)
     is_left_out = reason is not None and decides_itself(hook_of(site, event.hook))
     can_be_sent = (
