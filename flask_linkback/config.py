@@ -525,6 +525,8 @@ class Settings:
     admin: AdminSettings = AdminSettings()
     server_name: str | None = None
     """Flask's own SERVER_NAME: where it is set, subdomains are those of it."""
+    free_forms: bool = False
+    """Whether forms go without a token: in tests of the application's, with Flask-WTF's own switch."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -546,7 +548,11 @@ class Settings:
         if values["site"].get("base_url") is None:
             values["site"]["base_url"] = _base_url_of_flask(config)
         parts: dict[str, Any] = {part: kind(**values[part]) for part, kind in _PARTS.items()}
-        settings = cls(**parts, server_name=config.get("SERVER_NAME") or None)
+        settings = cls(
+            **parts,
+            server_name=config.get("SERVER_NAME") or None,
+            free_forms=bool(config.get("TESTING")) and config.get("WTF_CSRF_ENABLED") is False,
+        )
         if settings.site.require_secret_keys and not settings.site.secret_keys:
             raise ConfigError("LINKBACK_REQUIRE_SECRET_KEYS is set, but LINKBACK_SECRET_KEYS is empty.")
         return settings

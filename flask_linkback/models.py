@@ -907,7 +907,7 @@ class Job(Base):
         _index_where("state = 'dead'", "id"),
         # of webhooks alone: what has none of both is written without a look at these
         _index_where("listener_id IS NOT NULL", "listener_id", "id"),
-        _index_where("event_id IS NOT NULL", "event_id"),
+        _index_where("event_id IS NOT NULL", "event_id", "id"),
     )
 
     kind: Mapped[str] = mapped_column(sa.String(32))

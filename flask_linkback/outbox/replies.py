@@ -7,6 +7,7 @@ from typing import Final
 
 from ..errors import AddressRefused, FetchError, TooSlow
 from ..fetch import Response
+from ..protocols import text
 from ..site import Site
 from .jobs import AttemptMade, Outcome, again, dead, done
 from .retry import SLOW_STATUSES, parse_retry_after
@@ -14,6 +15,8 @@ from .retry import SLOW_STATUSES, parse_retry_after
 __all__ = ["attempt_of", "is_success", "may_pass", "outcome_of", "retry_after"]
 
 KEPT_BYTES: Final = 16 * 1024
+_KEPT_HEADERS: Final = 24
+_KEPT_HEADER_CHARACTERS: Final = 200
 _TRY_AGAIN_STATUSES: Final = frozenset((408, 425, 429))
 
 
@@ -68,9 +71,16 @@ def attempt_of(
         url=url,
         address=reply.address,
         status_code=reply.status,
+        headers=_kept_headers(reply),
         body=reply.body[:KEPT_BYTES],
         reason=reason,
     )
+
+
+def _kept_headers(reply: Response) -> dict[str, str]:
+    """Return the first headers of an answer, cut to what is worth a look, and none that lets somebody in."""
+    names = [name for name in reply.headers if name != "set-cookie"][:_KEPT_HEADERS]
+    return {name: text.storable(reply.headers[name], _KEPT_HEADER_CHARACTERS) for name in names}
 
 
 def outcome_of(

@@ -25,13 +25,32 @@ from .listeners import ACTIVE
 from .options import Options, options_of
 from .reading import ReadAhead
 
-__all__ = ["WHY_NOT", "Delivery", "Message", "Post", "deliver", "message_id"]
+__all__ = [
+    "AT_SENDING",
+    "MASKED",
+    "NOT_KEPT",
+    "WHY_NOT",
+    "Delivery",
+    "Message",
+    "Post",
+    "attempts_allowed",
+    "deliver",
+    "draft",
+    "masked",
+    "message_id",
+]
 
 WHY_NOT: Final = {
     ListenerState.paused: "The listener is paused.",
     ListenerState.disabled: health.DISABLED,
     ListenerState.unverified: "The listener has not answered the handshake yet.",
 }
+NOT_KEPT: Final = "The event is not kept any more."
+"""Why nothing can be sent of an event whose retention is over."""
+MASKED: Final = "***"
+"""What is shown for a header of the listener's own: it may be a password."""
+AT_SENDING: Final = "(made when it is sent)"
+"""What is shown for headers that are others with each attempt."""
 
 
 class Post(Protocol):
@@ -113,6 +132,30 @@ class Delivery:
         return next(each for each in said if each is not None)
 
 
+def draft(site: Site, event: Event, listener: Listener) -> Message:
+    """Return what would be sent now, without a secret: headers of the listener's own are masked.
+
+    A hook that overrides `Hook.deliver` may send something else.
+    """
+    delivery = Delivery(
+        site=site,
+        event=event,
+        listener=listener,
+        secrets=[],
+        hook=hook_of(site, event.hook),
+        options=options_of(listener),
+    )
+    message = delivery.compose()
+    made = {"webhook-timestamp": AT_SENDING, "webhook-signature": AT_SENDING}
+    return replace(message, headers={**masked(message.headers, listener), **made})
+
+
+def masked(headers: Mapping[str, str], listener: Listener) -> dict[str, str]:
+    """Return the headers of a delivery without the values that are the listener's own."""
+    own = {name.lower() for name in listener.headers or {}}
+    return {name: MASKED if name.lower() in own else value for name, value in headers.items()}
+
+
 def deliver(site: Site, claim: Claim) -> Outcome:
     """Handle a job: send a listener an event.
 
@@ -158,7 +201,7 @@ def _read(site: Site, session: Session, claim: Claim) -> Delivery | Outcome:
     if listener.state not in ACTIVE:
         return jobs.dead(WHY_NOT[listener.state])
     if event is None or event.data is None:
-        return jobs.dead("The event is not kept any more.")
+        return jobs.dead(NOT_KEPT)
     return Delivery(
         site=site,
         event=event,
@@ -185,12 +228,17 @@ def _allowed(claim: Claim, delivery: Delivery, outcome: Outcome) -> Outcome:
     """Give up where hook or listener let try no more often."""
     if outcome.verdict is not Verdict.again:
         return outcome
-    hook, own = delivery.hook, delivery.options.retry_schedule
-    is_last = claim.is_last if own is None else claim.attempts >= len(own)
-    is_enough = hook.max_retries is not None and claim.attempts > hook.max_retries
-    if not hook.retry or is_enough or is_last:
+    if claim.attempts >= attempts_allowed(delivery.hook, delivery.options, claim.attempts_allowed):
         return jobs.dead(outcome.reason, attempt=outcome.attempt)
-    return replace(outcome, schedule=own)
+    return replace(outcome, schedule=delivery.options.retry_schedule)
+
+
+def attempts_allowed(hook: Hook, options: Options, of_site: int) -> int:
+    """Return how often a delivery is tried at most, where the site lets try so often."""
+    if not hook.retry:
+        return 1
+    own = of_site if options.retry_schedule is None else len(options.retry_schedule)
+    return own if hook.max_retries is None else min(own, hook.max_retries + 1)
 
 
 _SIGNALS: Final = {

@@ -24,7 +24,7 @@ from .match import load
 from .recording import DELIVER, MAX_DEPTH
 from .registry import HookRegistry
 
-__all__ = ["Indexes", "dispatch", "hook_of", "matched", "owe_deliveries"]
+__all__ = ["Indexes", "decides_itself", "dispatch", "hook_of", "matched", "owe_deliveries"]
 
 _listener: Final = Listener.__table__
 _version: Final = ListenerVersion.__table__
@@ -97,10 +97,16 @@ def hook_of(site: Site, name: str) -> Hook:
     return hook if hook is not None else Hook(name)
 
 
+def decides_itself(hook: Hook) -> bool:
+    """Does the application say who gets the events of a hook, and not the filters alone?"""
+    kind = type(hook)
+    return kind.get_listeners is not Hook.get_listeners or kind.event_filter is not Hook.event_filter
+
+
 def matched(site: Site, session: Session, event: Event) -> set[int]:
     """Return the ids of the listeners that want an event, active or not."""
     hook = hook_of(site, event.hook)
-    if type(hook).get_listeners is Hook.get_listeners and type(hook).event_filter is Hook.event_filter:
+    if not decides_itself(hook):
         return site.get(Indexes).match(session, keys_of(event.hook, event.type), event)
     token = changed.set(event.changes or {})
     try:

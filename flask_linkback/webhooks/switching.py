@@ -19,7 +19,7 @@ from ..outbox.replies import KEPT_BYTES, is_success
 from ..outbox.writers import Writers
 from ..site import Site
 from . import rotating
-from .delivering import WHY_NOT, Delivery, Message
+from .delivering import WHY_NOT, Delivery, Message, masked
 from .dispatch import hook_of
 from .health import WELL
 from .listeners import ACTIVE, forget
@@ -34,7 +34,6 @@ TEST_TYPE: Final = "linkback.test"
 """The type of a test event for a listener of a pattern that nothing happened for yet."""
 _TEST: Final = "test_"
 """What the uid of a test event begins with."""
-_MASKED: Final = "***"
 _listener: Final = Listener.__table__
 
 
@@ -211,12 +210,9 @@ def _send(delivery: Delivery) -> Tested:
     except FetchError as error:
         reply = error
     message = sent[-1] if sent else delivery.compose()
-    masked = {name.lower() for name in delivery.listener.headers or {}}
     told: dict[str, Any] = {
         "url": message.url,
-        "headers": {
-            name: _MASKED if name.lower() in masked else value for name, value in message.headers.items()
-        },
+        "headers": masked(message.headers, delivery.listener),
         "body": message.body,
         "seconds": (site.now() - started_at).total_seconds(),
     }

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from ..errors import MatchError
 from ..models import Event, Job, Listener
 from ..site import Site
-from .delivering import WHY_NOT
-from .dispatch import hook_of
-from .hooks import Hook, changed
+from .delivering import NOT_KEPT, WHY_NOT
+from .dispatch import decides_itself, hook_of, matched
 from .listeners import ACTIVE, check_pattern, hears, is_asked_for
 from .match import load
 from .match import why as why_not
 from .recording import DELIVER
 
-__all__ = ["decides_itself", "judge", "recent", "try_filter", "unwanted", "why", "withheld"]
-
+__all__ = ["judge", "recent", "try_filter", "unwanted", "why", "why_each", "withheld"]
 _LOOKED_AT: Final = 200
 """So many events are looked at for those that a filter left out."""
 _ASKED: Final = 20
@@ -27,35 +26,53 @@ _ASKED: Final = 20
 
 def why(site: Site, event: Event, listener: Listener) -> str | None:
     """Return the first thing that keeps an event from a listener; None if it gets it."""
-    if not hears(listener, event.hook, event.type):
-        return f"It listens to {listener.hook}, not to {event.type}."
-    if listener.state not in ACTIVE:
-        return WHY_NOT[listener.state]
-    if event.data is None:
-        return "The event is not kept any more."
-    return unwanted(site, event, listener)
+    return why_each(site, event, [listener])[listener.id]
 
 
-def decides_itself(hook: Hook) -> bool:
-    """Does a hook say who gets its events, so that no filter tells that alone?"""
-    return not (
-        type(hook).get_listeners is Hook.get_listeners and type(hook).event_filter is Hook.event_filter
-    )
+def why_each(site: Site, event: Event, listeners: Iterable[Listener]) -> dict[int, str | None]:
+    """The same as `why` of several listeners, by their ids; a hook that decides itself is asked once."""
+    found: dict[int, str | None] = {}
+    left: list[Listener] = []
+    for listener in listeners:
+        reason = _out_of_reach(event, listener)
+        if reason is None:
+            left.append(listener)
+        else:
+            found[listener.id] = reason
+    return found | _unwanted(site, event, left)
 
 
 def unwanted(site: Site, event: Event, listener: Listener) -> str | None:
     """Return why the filter of a listener leaves out an event that it hears of; None if it takes it."""
+    return _unwanted(site, event, [listener])[listener.id]
+
+
+def _out_of_reach(event: Event, listener: Listener) -> str | None:
+    """Return what keeps an event from a listener, whatever its filter says."""
+    if not hears(listener, event.hook, event.type):
+        return f"It listens to {listener.hook}, not to {event.type}."
+    if listener.state not in ACTIVE:
+        return WHY_NOT[listener.state]
+    return NOT_KEPT if event.data is None else None
+
+
+def _unwanted(site: Site, event: Event, listeners: Sequence[Listener]) -> dict[int, str | None]:
+    if not listeners:
+        return {}
     hook = hook_of(site, event.hook)
-    if not decides_itself(hook):
-        return why_not(load(listener.match), event.data or {}, event.changes)
-    token = changed.set(event.changes or {})
+    if decides_itself(hook):
+        wanting = matched(site, site.session, event)
+        left_out = f"{type(hook).__name__} decides itself, and leaves it out."
+        return {each.id: None if each.id in wanting else left_out for each in listeners}
+    return {each.id: _unmet(event, each) for each in listeners}
+
+
+def _unmet(event: Event, listener: Listener) -> str | None:
     try:
-        wanting = hook.get_listeners(None, event.data or {})
-    finally:
-        changed.reset(token)
-    if any(each.id == listener.id for each in wanting):
-        return None
-    return f"{type(hook).__name__} decides itself, and leaves it out."
+        wanted = load(listener.match)
+    except MatchError as error:
+        return f"Its filter cannot be read: {error}"
+    return why_not(wanted, event.data or {}, event.changes)
 
 
 def recent(

@@ -21,6 +21,8 @@ class Visitor:
     def __init__(self, blog: Blog, prefix: str = PREFIX) -> None:
         self.client = blog.app.test_client()
         self.prefix = prefix
+        self.token = ""
+        """That of the last form that was seen: all forms of a visit have the same."""
 
     def get(self, path: str = "/", **query: Any) -> TestResponse:
         return self.client.get(f"{self.prefix}{path}", query_string=query or None)
@@ -34,7 +36,8 @@ class Visitor:
         """Send one of the forms of a page, with the token that the page has."""
         pages = (self.get(each).text for each in (path, path.partition("?")[0]))
         found = next(filter(None, map(_TOKEN.search, pages)), None)
-        data = {"action": action, "csrf_token": found[1] if found else "", **values}
+        self.token = found[1] if found else self.token
+        data = {"action": action, "csrf_token": self.token, **values}
         return self.client.post(f"{self.prefix}{path}", data=data, follow_redirects=follow)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -57,8 +56,9 @@ def blog(blog: Blog) -> Blog:
     return blog
 
 
-def _paths(blog: Blog, id_: int | None) -> Iterator[tuple[str, str]]:
-    """Yield the endpoint and the path of each screen; without an id, of those that are about no one thing."""
+def _paths(blog: Blog, id_: int | None) -> list[tuple[str, str]]:
+    """Return the endpoint and the path of each screen; without an id, of those about no one thing."""
+    found = []
     with blog.app.test_request_context():
         for rule in blog.app.url_map.iter_rules():
             name = rule.endpoint.removeprefix("linkback_admin.")
@@ -66,7 +66,8 @@ def _paths(blog: Blog, id_: int | None) -> Iterator[tuple[str, str]]:
                 continue
             built = rule.build(dict.fromkeys(rule.arguments, id_))
             assert built is not None
-            yield name, built[1].removeprefix(PREFIX)
+            found.append((name, built[1].removeprefix(PREFIX)))
+    return found
 
 
 def test_the_endpoints_are_those_of_the_contract(blog: Blog) -> None:

@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_linkback import Hook, signals
-from flask_linkback.models import Attempt, Job, JobState
+from flask_linkback.models import Attempt, Event, Job, JobState
+from flask_linkback.webhooks.delivering import MASKED, draft
 from flask_linkback.webhooks.recording import DELIVER
 from tests.apps import Blog
 from tests.neighbours import Neighbour
@@ -44,6 +45,34 @@ def test_body_and_headers(blog: Blog, neighbour: Neighbour, clock: Clock) -> Non
     assert request.header("Authorization") == "Bearer x"
     assert request.header("Webhook-Depth") == "1"
     assert request.header("webhook-timestamp") == str(int(clock().timestamp()))
+
+
+def test_a_draft_is_what_is_sent_without_a_secret(blog: Blog, neighbour: Neighbour, clock: Clock) -> None:
+    listener = owe(blog, neighbour, headers={"Authorization": "Bearer x"})
+    blog.linkback.run_until_idle()
+    (request,) = neighbour.requests
+    event = blog.db.session.scalars(sa.select(Event)).one()
+    message = draft(blog.site, event, listener)
+    assert (message.url, message.body) == (neighbour.url("/listening"), request.body)
+    assert message.headers["Authorization"] == MASKED
+    own = {"Authorization", "webhook-timestamp", "webhook-signature"}
+    for name in message.headers.keys() - own:
+        assert request.header(name) == message.headers[name]
+    assert "v1," not in str(message.headers)
+
+
+def test_headers_of_an_answer_are_kept_but_for_cookies(
+    blog: Blog, neighbour: Neighbour, clock: Clock
+) -> None:
+    more = [(f"X-{n}", "y") for n in range(40)]
+    headers = [("X-Trace", "t" * 500), ("Set-Cookie", "session=s3cr3t"), *more]
+    neighbour.answer("/listening", status=500, headers=headers)
+    owe(blog, neighbour)
+    blog.linkback.run_until_idle()
+    kept = blog.db.session.scalars(sa.select(Attempt)).one().headers or {}
+    assert kept["x-trace"] == "t" * 200
+    assert len(kept) == 24
+    assert "s3cr3t" not in str(kept)
 
 
 def test_the_id_stays_and_the_signature_is_new_at_each_attempt(

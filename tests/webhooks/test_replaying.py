@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from flask_linkback import Hook, match
 from flask_linkback.errors import ReplayRefused
 from flask_linkback.models import Event, Job, JobState, ListenerState
+from flask_linkback.webhooks import replaying
 from tests.apps import Blog
 from tests.neighbours import Neighbour, Request
 from tests.pingback.tools import Clock
@@ -213,6 +214,85 @@ def test_back_fill_by_a_pattern(
     work(blog)
     listener = Hook(name="x").listener(url=neighbour.url("/listening"), event=pattern).save()
     assert blog.linkback.webhooks.backfill(listener, clock() - timedelta(days=1), dry_run=True) == count
+
+
+# --- one event ------------------------------------------------------------------------------------------
+
+
+class Choosy(Hook):
+    """Tells those whose configuration says so."""
+
+    def get_listeners(self, sender: Any, payload: Any) -> Any:
+        return [each for each in super().get_listeners(sender, payload) if (each.config or {}).get("chosen")]
+
+
+def test_an_event_is_owed_to_one_listener_once_whatever_its_filter_says(
+    blog: Blog, neighbour: Neighbour, clock: Clock
+) -> None:
+    event = shout(blog, number=1)
+    work(blog)
+    new = Hook(name="shouted").listener(url=neighbour.url("/listening")).match(number=match.Gt(5)).save()
+    blog.db.session.commit()
+    assert replaying.owe(blog.site, event, new).event_id == event.id
+    blog.db.session.commit()
+    with pytest.raises(ReplayRefused, match="owed it before"):
+        replaying.owe(blog.site, event, new)
+    work(blog)
+    assert numbers(neighbour.requests) == [1]
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("waits", "not matched yet"),
+        ("no data", "not kept any more"),
+        ("paused", "The listener is paused"),
+        ("other", "It listens to other, not to shouted"),
+        ("choosy", "Choosy decides itself"),
+    ],
+)
+def test_what_is_not_owed_to_one_listener(
+    blog: Blog, neighbour: Neighbour, clock: Clock, what: str, why: str
+) -> None:
+    if what == "choosy":
+        blog.linkback.hooks.register(Choosy(name="shouted"))
+    event = shout(blog, number=1)
+    if what != "waits":
+        work(blog)
+    hook = Hook(name="other" if what == "other" else "shouted")
+    listener = hook.listener(url=neighbour.url("/listening")).save()
+    if what == "paused":
+        listener.state = ListenerState.paused
+    if what == "no data":
+        blog.db.session.execute(sa.update(Event).values(data=None))
+    blog.db.session.commit()
+    with pytest.raises(ReplayRefused, match=why):
+        replaying.owe(blog.site, event, listener)
+
+
+def test_what_was_given_up_of_an_event_goes_again(blog: Blog, neighbour: Neighbour, clock: Clock) -> None:
+    hook = blog.linkback.hooks.register(Hook(name="shouted", retry=False))
+    paths = {"/a": "acme", "/b": "acme", "/c": "other", "/d": None}
+    listeners = [listen(blog, neighbour, path, owner=owner) for path, owner in paths.items()]
+    for path in paths:
+        neighbour.answer(path, status=500)
+    event = shout(blog, hook, number=1)
+    shout(blog, hook, number=2)
+    work(blog)
+    cancelled = next(job for job in deliveries(blog) if job.listener_id == listeners[3].id)
+    listeners[0].state = ListenerState.paused
+    cancelled.reason = replaying.CANCELLED
+    blog.db.session.commit()
+    recover = replaying.recover_event
+    assert recover(blog.site, event, dry_run=True) == 2
+    assert recover(blog.site, event, owner="other", dry_run=True) == 1
+    assert recover(blog.site, event, owner="acme") == 1
+    blog.db.session.commit()
+    again = [job for job in deliveries(blog) if job.state is JobState.pending]
+    assert [(job.event_id, job.listener_id) for job in again] == [(event.id, listeners[1].id)]
+    event.data = None
+    with pytest.raises(ReplayRefused, match="not kept"):
+        recover(blog.site, event)
 
 
 # --- never ----------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from . import (
     audit,
     blocks,
     creating,
+    deliveries,
     directories,
+    events,
     filtering,
     hooks,
     hub,
@@ -23,7 +25,6 @@ from . import (
     mentions,
     overview,
     receivers,
-    soon,
     subscriptions,
 )
 from .access import Access
@@ -33,7 +34,7 @@ from .words import N_
 __all__ = ["Access", "is_installed", "make_blueprint"]
 
 NAME: Final = "linkback_admin"
-_THERE: Final = (
+_SCREENS: Final = (
     *overview.SCREENS,
     *mentions.SCREENS,
     *links.SCREENS,
@@ -46,10 +47,11 @@ _THERE: Final = (
     *creating.SCREENS,
     *listeners.SCREENS,
     *filtering.SCREENS,
+    *events.SCREENS,
+    *deliveries.SCREENS,
     *jobs.SCREENS,
     *audit.SCREENS,
 )
-_SCREENS: Final = (*_THERE, *soon.missing({screen.name for screen in _THERE}))
 _PLACES: Final = (
     ("", (Place(screen="overview", label=N_("Overview")),)),
     (

@@ -14,6 +14,7 @@ from flask.typing import ResponseReturnValue
 from ...errors import MatchError, MissingExtra
 from ...models import Event, Listener
 from ...webhooks import match, trying
+from ...webhooks.dispatch import decides_itself
 from ...webhooks.listeners import change_filter, hears
 from ...webhooks.match import Filter
 from ...webhooks.registry import HookRegistry
@@ -104,7 +105,7 @@ def _decides(visit: Visit) -> list[str]:
     return [
         hook.name
         for hook in hooks.values()
-        if trying.decides_itself(hook) and any(hears(visit.obj, hook.name, each) for each in types_of(hook))
+        if decides_itself(hook) and any(hears(visit.obj, hook.name, each) for each in types_of(hook))
     ]
 
 

@@ -15,8 +15,8 @@ from sqlalchemy.orm import defer
 from ...errors import MatchError, MissingExtra
 from ...models import Attempt, Event, Job, JobState, Listener, ListenerState, digest
 from ...site import Site
-from ...webhooks import match, switching, trying
-from ...webhooks.dispatch import hook_of
+from ...webhooks import match, switching
+from ...webhooks.dispatch import decides_itself, hook_of
 from ...webhooks.hooks import Hook, ModelHook
 from ...webhooks.recording import DELIVER
 from ...webhooks.registry import HookRegistry
@@ -164,7 +164,7 @@ def visible(visit: Visit, events: Iterable[Event]) -> list[Event]:
     found = list(events)
     if visit.owner is None:
         return found
-    closed = {each.id for each in found if trying.decides_itself(hook_of(visit.site, each.hook))}
+    closed = {each.id for each in found if decides_itself(hook_of(visit.site, each.hook))}
     if closed:
         theirs = sa.select(Listener.id).where(*owned(visit))
         told = sa.select(Job.event_id).where(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -19,6 +20,8 @@ from .words import gettext as _
 
 __all__ = ["SCREENS", "attempts_of"]
 
+MOST_ATTEMPTS: Final = 20
+"""So many are shown, and as many a listener may want."""
 _FINISHED: Final = (JobState.done, JobState.dead)
 
 
@@ -58,10 +61,12 @@ LIST: Final = Listing(
 )
 
 
-def attempts_of(visit: Visit, job: Job) -> list[Attempt]:
-    """Return what was tried for a job, the first try first."""
-    asked = sa.select(Attempt).where(Attempt.job_id == job.id).order_by(Attempt.number, Attempt.id)
-    return list(visit.site.session.scalars(asked.limit(100)))
+def attempts_of(visit: Visit, job: Job) -> Sequence[Attempt]:
+    """Return the last tries at a job, the first of them first; a job that is replayed counts from 1 again."""
+    # by an expression, or PostgreSQL may look for it among all attempts
+    newest = (Attempt.id + sa.literal_column("0")).desc()
+    asked = sa.select(Attempt).where(Attempt.job_id == job.id).order_by(newest).limit(MOST_ATTEMPTS)
+    return visit.site.session.scalars(asked).all()[::-1]
 
 
 def _list(visit: Visit) -> ResponseReturnValue:

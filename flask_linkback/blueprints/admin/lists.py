@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from ...models import Base
 
-__all__ = ["Choice", "Filter", "Listing", "Rows", "Since", "Text", "capped_count"]
+__all__ = ["Choice", "Filter", "Listing", "Rows", "Since", "Text", "capped", "capped_count"]
 
 M = TypeVar("M", bound=Base)
 Condition = sa.ColumnElement[bool]
@@ -184,5 +184,10 @@ def _key(name: str) -> int | None:
 
 def capped_count(session: Session, *conditions: Condition, most: int = MOST_COUNTED) -> int:
     """Return how many rows there are, counting to so many at most."""
+    return session.scalar(sa.select(capped(*conditions, most=most))) or 0
+
+
+def capped(*conditions: Condition, most: int = MOST_COUNTED) -> sa.ScalarSelect[int]:
+    """The number of rows, counting to so many at most, as a part of a statement."""
     some = sa.select(sa.literal(1)).where(*conditions).limit(most).subquery()
-    return session.scalar(sa.select(sa.func.count()).select_from(some)) or 0
+    return sa.select(sa.func.count()).select_from(some).scalar_subquery()

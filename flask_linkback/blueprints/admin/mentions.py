@@ -14,7 +14,7 @@ from ...linkbacks.spam import SpamChecks
 from ...models import Audit, Mention, MentionState, MentionStatus
 from ...site import Site
 from .access import Access, Right
-from .lists import Choice, Listing, Text, capped_count
+from .lists import Choice, Listing, Text, capped
 from .screens import Action, Failed, Screen, Visit
 from .words import N_, ngettext
 from .words import gettext as _
@@ -92,9 +92,9 @@ LIST: Final = Listing(
 )
 
 
-def waiting(site: Site) -> int:
-    """Count the mentions about which somebody has to decide."""
-    return capped_count(site.session, Mention.status == MentionStatus.pending)
+def waiting() -> sa.ScalarSelect[int]:
+    """The number of mentions about which somebody has to decide."""
+    return capped(Mention.status == MentionStatus.pending)
 
 
 def _list(visit: Visit) -> ResponseReturnValue:

@@ -16,7 +16,7 @@ from ...outbox.jobs import clock
 from ...site import Site
 from ...webhooks.recording import DELIVER
 from .charts import Stack, bars_of
-from .lists import WINDOW, capped_count
+from .lists import WINDOW, capped, capped_count
 from .screens import Screen, Visit
 
 __all__ = ["SCREENS", "dead", "deliveries_by_hour"]
@@ -40,9 +40,9 @@ class Trouble:
         return round(100 * self.failed / self.total) if self.total else 0
 
 
-def dead(site: Site) -> int:
-    """Count the work that was given up, and that somebody may replay."""
-    return capped_count(site.session, Job.state == JobState.dead)
+def dead() -> sa.ScalarSelect[int]:
+    """The number of jobs that were given up, and that somebody may replay."""
+    return capped(Job.state == JobState.dead)
 
 
 def owned(owner: str | None) -> list[Any]:

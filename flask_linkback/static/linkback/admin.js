@@ -30,7 +30,8 @@ if (tail) {
       const answer = await fetch(location.href, { credentials: "same-origin" });
       if (!answer.ok) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-tail]");
-      if (fresh && !tail.contains(document.activeElement)) tail.replaceChildren(...fresh.childNodes);
+      if (!fresh) location.reload();
+      else if (!tail.contains(document.activeElement)) tail.replaceChildren(...fresh.childNodes);
     }
     setTimeout(follow, Number(tail.dataset.tail) * 1000);
   };
