@@ -57,7 +57,7 @@ _PLACES: Final = (
     (
         N_("Linkbacks"),
         (
-            Place(screen="mentions", label=N_("Mentions"), count=mentions.waiting, screens=("mention",)),
+            Place(screen="mentions", label=N_("Mentions"), count=mentions.WAITING, screens=("mention",)),
             Place(screen="links", label=N_("Links"), screens=("link",)),
             Place(screen="directories", label=N_("Directories")),
             Place(screen="blocks", label=N_("Blocks")),
@@ -86,7 +86,7 @@ _PLACES: Final = (
     (
         N_("House"),
         (
-            Place(screen="jobs", label=N_("Jobs"), count=overview.dead, screens=("job",)),
+            Place(screen="jobs", label=N_("Jobs"), count=overview.DEAD, screens=("job",)),
             Place(screen="audit", label=N_("Audit")),
         ),
     ),

@@ -19,7 +19,7 @@ from .screens import Action, Failed, Screen, Visit
 from .words import N_, ngettext
 from .words import gettext as _
 
-__all__ = ["SCREENS", "waiting"]
+__all__ = ["SCREENS", "WAITING"]
 
 _PROTOCOLS: Final = ("webmention", "pingback", "trackback")
 _TYPES: Final = ("mention", "reply", "like", "repost", "bookmark", "rsvp")
@@ -92,9 +92,8 @@ LIST: Final = Listing(
 )
 
 
-def waiting() -> sa.ScalarSelect[int]:
-    """The number of mentions about which somebody has to decide."""
-    return capped(Mention.status == MentionStatus.pending)
+WAITING: Final = capped(Mention.status == MentionStatus.pending)
+"""The number of mentions about which somebody has to decide."""
 
 
 def _list(visit: Visit) -> ResponseReturnValue:

@@ -19,7 +19,7 @@ from .charts import Stack, bars_of
 from .lists import WINDOW, capped, capped_count
 from .screens import Screen, Visit
 
-__all__ = ["SCREENS", "dead", "deliveries_by_hour"]
+__all__ = ["SCREENS", "DEAD", "deliveries_by_hour"]
 
 HOURS: Final = 24
 _MOST_COUNTED: Final = 10_000
@@ -40,9 +40,8 @@ class Trouble:
         return round(100 * self.failed / self.total) if self.total else 0
 
 
-def dead() -> sa.ScalarSelect[int]:
-    """The number of jobs that were given up, and that somebody may replay."""
-    return capped(Job.state == JobState.dead)
+DEAD: Final = capped(Job.state == JobState.dead)
+"""The number of jobs that were given up, and that somebody may replay."""
 
 
 def owned(owner: str | None) -> list[Any]:

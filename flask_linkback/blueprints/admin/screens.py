@@ -92,7 +92,7 @@ class Place:
 
     screen: str
     label: str
-    count: Callable[[], sa.ScalarSelect[int]] | None = None
+    count: sa.ScalarSelect[int] | None = None
     """The number, 100 at most, as a part of the one statement that counts for all places."""
     screens: Sequence[str] = ()
     """The screens below it."""
@@ -104,6 +104,8 @@ class Room:
 
     screens: Mapping[str, Screen]
     places: Sequence[tuple[str, Sequence[Place]]]
+    waiting: sa.Select[Any]
+    """Counts what waits at each place that counts: made once, since every page asks."""
 
 
 @dataclass
@@ -134,9 +136,7 @@ class Visit:
         """Return how many things wait at each place that counts them; nothing is told of owners."""
         if self.owner is not None:
             return {}
-        places = [place for _, group in self.room.places for place in group]
-        counts = {place.screen: place.count().label(place.screen) for place in places if place.count}
-        return dict(self.site.session.execute(sa.select(*counts.values())).mappings().one())
+        return dict(self.site.session.execute(self.room.waiting).mappings().one())
 
     def load(self, model: type[M], id_: int) -> M | None:
         return self.site.session.get(model, id_)
@@ -268,7 +268,18 @@ def add_screens(
     blueprint: Blueprint, screens: Iterable[Screen], places: Iterable[tuple[str, Sequence[Place]]]
 ) -> None:
     """Put screens behind the guard of a blueprint; nothing else of it can be reached."""
-    room = Room(screens={screen.name: screen for screen in screens}, places=tuple(places))
+    all_places = tuple(places)
+    counts = [
+        place.count.label(place.screen)
+        for _, group in all_places
+        for place in group
+        if place.count is not None
+    ]
+    room = Room(
+        screens={screen.name: screen for screen in screens},
+        places=all_places,
+        waiting=sa.select(*counts),
+    )
     blueprint.before_request(functools.partial(_guard, room))
     blueprint.after_request(_seal)
     for screen in room.screens.values():
