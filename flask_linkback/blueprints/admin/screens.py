@@ -269,12 +269,8 @@ def add_screens(
 ) -> None:
     """Put screens behind the guard of a blueprint; nothing else of it can be reached."""
     all_places = tuple(places)
-    counts = [
-        place.count.label(place.screen)
-        for _, group in all_places
-        for place in group
-        if place.count is not None
-    ]
+    flat = [place for _, group in all_places for place in group]
+    counts: list[Any] = [place.count.label(place.screen) for place in flat if place.count is not None]
     room = Room(
         screens={screen.name: screen for screen in screens},
         places=all_places,
