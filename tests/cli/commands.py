@@ -85,3 +85,15 @@ def add_mention(blog: Blog, **values: Any) -> int:
         blog.db.session.add(mention)
         blog.db.session.commit()
         return mention.id
+
+
+def found(blog: Blog, name: str, *args: str) -> tuple[str, str, str]:
+    """Return what one check finds: mark, what, advice."""
+    ran = run(blog, "doctor", *args, "--json")
+    document = ran.json
+    marks = [each["mark"] for each in document["findings"]]
+    assert ran.status == (1 if "failure" in marks else 0)
+    assert document["ok"] is ("failure" not in marks)
+    finding = next(each for each in document["findings"] if each["check"] == name)
+    assert bool(finding["advice"]) is (finding["mark"] != "ok")
+    return finding["mark"], finding["what"], finding["advice"]

@@ -30,7 +30,7 @@ from flask_linkback.models import Worker as WorkerRow
 from flask_linkback.outbox import jobs
 from flask_linkback.protocols import xmlrpc
 from tests.apps import Blog
-from tests.cli.commands import add_mention, ended, run
+from tests.cli.commands import add_mention, ended, found, run
 from tests.neighbours import Neighbour, no_threads_left
 
 Bare = Callable[..., Blog]
@@ -71,18 +71,6 @@ def bare(sqlite_url: str) -> Iterator[Bare]:
     yield make
     for each in made:
         each.close()
-
-
-def found(blog: Blog, name: str, *args: str) -> tuple[str, str, str]:
-    """Return what one check finds: mark, what, advice."""
-    ran = run(blog, "doctor", *args, "--json")
-    document = ran.json
-    marks = [each["mark"] for each in document["findings"]]
-    assert ran.status == (1 if "failure" in marks else 0)
-    assert document["ok"] is ("failure" not in marks)
-    finding = next(each for each in document["findings"] if each["check"] == name)
-    assert bool(finding["advice"]) is (finding["mark"] != "ok")
-    return finding["mark"], finding["what"], finding["advice"]
 
 
 # --- the command -------------------------------------------------------------------------------------
@@ -155,7 +143,7 @@ def test_doctor_leaves_no_thread_and_no_worker(blogs: Callable[..., Blog], sqlit
 def test_doctor_runs_as_a_process(database_url: str, start: Callable[..., subprocess.Popen[str]]) -> None:
     ran = ended(start({"database_url": database_url, "RUNNER": "thread"}, "doctor"))
     assert (ran.status, ran.stderr) == (0, "")
-    assert {line[0] for line in ran.lines} == {"✓", "!", " "}
+    assert {line[0] for line in ran.lines} == {"✓", "·", "!", " "}
     ran = ended(start({"database_url": database_url, "base_url": None}, "doctor", "--json"))
     assert (ran.status, ran.json["ok"]) == (1, False)
 

@@ -31,7 +31,7 @@ from .access import Access
 from .screens import Place, add_screens, check_extra
 from .words import N_
 
-__all__ = ["Access", "is_installed", "make_blueprint"]
+__all__ = ["NAME", "Access", "is_installed", "make_blueprint"]
 
 NAME: Final = "linkback_admin"
 _SCREENS: Final = (
