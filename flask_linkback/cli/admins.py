@@ -33,7 +33,7 @@ def admin(case: Case) -> Finding:
             advice="Set SECRET_KEY, to something long and random.",
         )
     lacking = _lacking(case)
-    if lacking and not app.debug:
+    if lacking:
         return Finding(
             mark=Mark.warning,
             what="The admin is open, and the session's cookie could be better kept.",

@@ -23,12 +23,6 @@ def test_an_open_one_wants_its_cookies_kept(blog: Blog) -> None:
     assert found(blog, "admin")[0] == "ok"
 
 
-def test_in_debug_mode_nobody_is_told_of_cookies(blog: Blog) -> None:
-    blog.linkback.admin_access(lambda action, obj: False)
-    blog.app.debug = True
-    assert found(blog, "admin")[0] == "ok"
-
-
 def test_without_https_a_cookie_cannot_be_kept_to_it(blogs: Callable[..., Blog], sqlite_url: str) -> None:
     blog = blogs(sqlite_url, base_url="http://blog.example")
     blog.linkback.admin_access(lambda action, obj: False)
