@@ -25,7 +25,10 @@ class Visitor:
         """That of the last form that was seen: all forms of a visit have the same."""
 
     def get(self, path: str = "/", **query: Any) -> TestResponse:
-        return self.client.get(f"{self.prefix}{path}", query_string=query or None)
+        answer = self.client.get(f"{self.prefix}{path}", query_string=query or None)
+        found = _TOKEN.search(answer.text)
+        self.token = found[1] if found else self.token
+        return answer
 
     def text(self, path: str = "/", **query: Any) -> str:
         answer = self.get(path, **query)
@@ -34,9 +37,8 @@ class Visitor:
 
     def send(self, path: str, action: str, follow: bool = True, **values: Any) -> TestResponse:
         """Send one of the forms of a page, with the token that the page has."""
-        pages = (self.get(each).text for each in (path, path.partition("?")[0]))
-        found = next(filter(None, map(_TOKEN.search, pages)), None)
-        self.token = found[1] if found else self.token
+        for each in (path, path.partition("?")[0]):
+            self.get(each)
         data = {"action": action, "csrf_token": self.token, **values}
         return self.client.post(f"{self.prefix}{path}", data=data, follow_redirects=follow)
 

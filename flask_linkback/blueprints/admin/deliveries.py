@@ -309,7 +309,6 @@ def _request(site: Site, event: Event | None, listener: Listener | None) -> Requ
 class Plan:
     """What sending some deliveries again would do."""
 
-    jobs: Sequence[Job]
     given_up: int
     delivered: int
     left: Sequence[tuple[str, int]]
@@ -334,7 +333,6 @@ def _plan(visit: Visit, found: Sequence[Job]) -> Plan:
         else:
             left[_(reason)] += 1
     return Plan(
-        jobs=found,
         given_up=counts[JobState.dead],
         delivered=counts[JobState.done],
         left=left.most_common(_MOST_LEFT),
@@ -373,7 +371,16 @@ def _ask(visit: Visit, found: Sequence[Job]) -> ResponseReturnValue:
     if not plan.given_up and not plan.delivered:
         why = "; ".join(reason.rstrip(".") for reason, _count in plan.left)
         raise Failed(_("Nothing can be sent again: %(why)s.", why=why))
-    return visit.render("resend", plan=plan, is_one=visit.obj is not None)
+    is_one = visit.obj is not None
+    return visit.confirm(
+        _("Send again?"),
+        label=_("Send again"),
+        back=_("Delivery %(id)s", id=visit.obj.id) if is_one else _("Deliveries"),
+        values={"id": [job.id for job in found]},
+        template="resend",
+        plan=plan,
+        is_one=is_one,
+    )
 
 
 def _send_again(visit: Visit, found: Sequence[Job], *, again: bool) -> int:

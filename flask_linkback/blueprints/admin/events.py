@@ -263,7 +263,12 @@ def _recover(visit: Visit) -> ResponseReturnValue:
     if not count:
         raise Failed(_("Nothing of it was given up that can be sent again now."))
     if not is_sure:
-        return visit.render("recover_event", event=event, count=count)
+        text = ngettext(
+            "%(n)s delivery of this event was given up, and is sent again.",
+            "%(n)s deliveries of this event were given up, and are sent again.",
+            count,
+        )
+        return visit.confirm(_("Send again?"), text, label=_("Send again"), back=f"{event.type} {event.id}")
     auditing.note(visit.site, "recover", f"event:{event.id}", after={"queued": count})
     visit.say(
         ngettext("%(n)s delivery is queued.", "%(n)s deliveries are queued.", count),

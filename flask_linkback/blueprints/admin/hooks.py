@@ -384,14 +384,13 @@ def _switch(visit: Visit, do: Callable[[Site, Listener], None], action: str) -> 
 def _delete(visit: Visit) -> ResponseReturnValue:
     chosen = visit.chosen(Listener, Right.manage, *owned(visit))
     if not request.form.get("confirm"):
-        return visit.render(
-            "listener_confirm",
-            title=ngettext("Delete %(n)s listener?", "Delete %(n)s listeners?", len(chosen)),
-            text=_("What waits for them is given up, and their secrets are forgotten. Nobody can undo that."),
-            listeners=chosen,
-            values={"id": [each.id for each in chosen]},
-            action="delete",
+        return visit.confirm(
+            ngettext("Delete %(n)s listener?", "Delete %(n)s listeners?", len(chosen)),
+            _("What waits for them is given up, and their secrets are forgotten. Nobody can undo that."),
             label=_("Delete"),
+            back=_("Hooks and listeners"),
+            named=[each.url for each in chosen],
+            values={"id": [each.id for each in chosen]},
             tone="danger",
         )
     for listener in chosen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -294,7 +294,6 @@ def _delete(visit: Visit) -> ResponseReturnValue:
     if not request.form.get("confirm"):
         return _confirm(
             visit,
-            "delete",
             _("Delete this listener?"),
             _("What waits for it is given up, and its secrets are forgotten. Nobody can undo that."),
             _("Delete"),
@@ -305,26 +304,9 @@ def _delete(visit: Visit) -> ResponseReturnValue:
     return visit.go("hooks")
 
 
-def _confirm(
-    visit: Visit,
-    action: str,
-    title: str,
-    text: str,
-    label: str,
-    values: Mapping[str, Sequence[Any]] | None = None,
-    *,
-    tone: str = "do",
-) -> ResponseReturnValue:
-    return visit.render(
-        "listener_confirm",
-        title=title,
-        text=text,
-        listeners=[visit.obj],
-        values=values or {},
-        action=action,
-        label=label,
-        tone=tone,
-    )
+def _confirm(visit: Visit, title: str, text: str, label: str, **more: Any) -> ResponseReturnValue:
+    back = _("Listener %(id)s", id=visit.obj.id)
+    return visit.confirm(title, text, label=label, back=back, named=[visit.obj.url], **more)
 
 
 def _note(visit: Visit, action: str, **values: Any) -> None:
@@ -364,7 +346,7 @@ def _owe(
         raise Failed(_("There is nothing of the kind since then."))
     if not is_confirmed:
         values = {"since": [since.isoformat()]}
-        return _confirm(visit, action, title(count), text, _("Send"), values)
+        return _confirm(visit, title(count), text, _("Send"), values=values)
     _note(visit, action, after={"count": count, "since": since.isoformat()})
     visit.say(
         ngettext("%(n)s delivery is queued.", "%(n)s deliveries are queued.", count),
@@ -396,7 +378,7 @@ def _cancel(visit: Visit) -> ResponseReturnValue:
         title = ngettext("Cancel %(n)s delivery?", "Cancel %(n)s deliveries?", waiting)
         title = _("Cancel more than %(n)s deliveries?", n=waiting) if many else title
         text = _("They are given up. Those under way are not held back.")
-        return _confirm(visit, "cancel", title, text, _("Cancel them"), tone="danger")
+        return _confirm(visit, title, text, _("Cancel them"), tone="danger")
     count = replaying.cancel(visit.site, visit.obj)
     _note(visit, "cancel", after={"count": count})
     visit.say(ngettext("%(n)s delivery is cancelled.", "%(n)s deliveries are cancelled.", count))

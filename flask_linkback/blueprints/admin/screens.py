@@ -178,6 +178,37 @@ class Visit:
             **values,
         )
 
+    def confirm(
+        self,
+        title: str,
+        text: str = "",
+        *,
+        label: str,
+        back: str,
+        named: Sequence[str] = (),
+        values: Mapping[str, Sequence[Any]] | None = None,
+        tone: str = "do",
+        template: str = "confirm",
+        **more: Any,
+    ) -> str:
+        """Return a page that asks whether to do what a form asked for: it sends that again with "confirm".
+
+        ``label`` is on its button, ``back`` is what the page is called that it leads back to, ``named`` are
+        the URLs of what it is about, and ``values`` what the form says besides.
+        """
+        return self.render(
+            template,
+            title=title,
+            text=text,
+            label=label,
+            back=back,
+            named=named,
+            values=values or {},
+            action=request.form["action"],
+            tone=tone,
+            **more,
+        )
+
 
 def _is_id(said: str) -> bool:
     return said.isascii() and said.isdigit() and len(said) < 19
