@@ -694,7 +694,8 @@ class Linkback:
 
         It takes "view", "manage", "reveal" or "resend", and the object that this is about, or None on lists.
         It returns whether the visitor of this request may, or a string: the owner whose listeners, events and
-        deliveries alone are shown. One that raises lets nobody in.
+        deliveries alone are shown. One that raises lets nobody in. It is asked about hooks, too: to which
+        an owner may listen ("manage"), and whose events they then see ("view").
         """
         return self._access.open_by(function)
 

@@ -250,6 +250,8 @@ def own(blog: Blog, **listeners: dict[str, Any]) -> None:
 
 
 def test_an_owner_sees_what_their_listeners_hear_of(blog: Blog, visitor: Visitor) -> None:
+    for name in ("person", "cat", "secret"):
+        blog.linkback.hooks.register(Hook(name=name))
     own(blog, l11={"owner": "other"}, l12={"owner": "acme"}, l13={"owner": "acme", "hook": "cat.born"})
     with blog.app.app_context():
         session = blog.db.session

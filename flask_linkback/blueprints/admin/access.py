@@ -67,14 +67,21 @@ class Access:
 
         A function that raises lets nobody in.
         """
+        try:
+            return self.asked(site, right, obj)
+        except Exception:  # whatever the application's function raises, nobody comes in by it
+            return None
+
+    def asked(self, site: Site, right: Right, obj: Any = None) -> Grant | None:
+        """The same as `ask`, but raises what the function raises, after the session was rolled back."""
         if self._may is None:
             return None
         try:
             answer = site.app.ensure_sync(self._may)(right.value, obj)
-        except Exception:  # whatever the application's function raises, nobody comes in by it
+        except Exception:
             logger.exception("The function of @linkback.admin_access raised: nobody is let in.")
             site.session.rollback()
-            return None
+            raise
         if isinstance(answer, str):
             return Grant(owner=str(answer)) if answer else None
         return Grant() if answer else None

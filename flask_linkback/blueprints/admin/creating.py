@@ -12,10 +12,10 @@ from werkzeug.datastructures import MultiDict
 from ...webhooks import match, rotating
 from ...webhooks.hooks import Hook
 from ...webhooks.registry import HookRegistry
-from . import auditing, details
+from . import auditing, details, reach
 from .access import Right
 from .details import Details
-from .hooks import in_words, keys_of_hook, name_of
+from .hooks import in_words, name_of
 from .screens import Action, Screen, Visit
 from .words import cut
 from .words import gettext as _
@@ -29,14 +29,23 @@ def _select(visit: Visit) -> ResponseReturnValue:
     from ...webhooks.forms import create_select_hook_form
 
     form = create_select_hook_form(visit.site.get(HookRegistry))
-    return visit.render("listener_select", form=form, hooks=len(visit.site.get(HookRegistry)))
+    names = {hook.name for hook in reach.hooks(visit, Right.manage)}
+    form.type.choices = [choice for choice in form.type.choices if choice.value in names]
+    return visit.render("listener_select", form=form, hooks=len(names))
 
 
 def _hook(visit: Visit) -> Hook:
     hook = visit.site.get(HookRegistry).get(request.args["type"])
     if hook is None:
         abort(404)
+    if not visit.may(Right.manage if request.method == "POST" else Right.view, hook):
+        abort(403)
     return hook
+
+
+def _keys(visit: Visit, hook: Hook) -> list[str]:
+    """Return the names and patterns of a hook by which the visitor may ask for its events."""
+    return [key for key in reach.keys_of_hook(hook) if reach.may_ask_for(visit, key)]
 
 
 def _show(visit: Visit) -> ResponseReturnValue:
@@ -56,7 +65,7 @@ def _page(
         fields=[each for each in config if each.type not in _HIDDEN],
         matching=[(form, form.condition_for) for form in matching],
         said=said,
-        events=keys_of_hook(hook),
+        events=_keys(visit, hook),
     )
 
 
@@ -73,7 +82,7 @@ def _create(visit: Visit) -> ResponseReturnValue:
     filled_in = MultiDict((name, value.replace("\0", "")) for name, value in request.form.items(multi=True))
     config, matching = _config_form(hook, filled_in), hook.get_match_forms(formdata=filled_in)
     said = details.read(filled_in)
-    if said.get("events") not in keys_of_hook(hook):
+    if said.get("events") not in _keys(visit, hook):
         said.errors["events"] = _("Choose the events.")
     is_right = all([config.validate(), *(each.validate() for each in matching)])
     listener = None

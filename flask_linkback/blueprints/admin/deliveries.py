@@ -25,12 +25,11 @@ from ...webhooks.hooks import Hook
 from ...webhooks.listeners import is_asked_for
 from ...webhooks.options import options_of
 from ...webhooks.recording import DELIVER
-from . import auditing
+from . import auditing, reach
 from .access import Right
 from .curl import MAX_BODY_BYTES, curl_of
 from .jobs import attempts_of
 from .lists import Choice, Filter, Listing, Rows, Since, Text
-from .overview import owned
 from .screens import Action, Failed, Screen, Visit
 from .words import N_, ngettext
 from .words import gettext as _
@@ -197,7 +196,7 @@ def _read(visit: Visit) -> Rows[Job]:
     values = LIST.values()
     listing = GIVEN_UP if values.get("state") == "dead" else LIST
     is_served = "listener" in values or "event" in values or listing is GIVEN_UP
-    conditions = (Job.kind == DELIVER, *owned(visit.owner))
+    conditions = (Job.kind == DELIVER, *reach.deliveries(visit))
     return listing.read(visit.site.session, *conditions, indexed=is_served and visit.owner is None)
 
 
@@ -248,8 +247,7 @@ def allowed_of(site: Site, listener: Any, event: Any) -> int:
 
 
 def _load(visit: Visit, id_: int) -> Job | None:
-    asked = sa.select(Job).where(Job.id == id_, Job.kind == DELIVER, *owned(visit.owner))
-    return visit.site.session.scalar(asked)
+    return visit.load(Job, id_, Job.kind == DELIVER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,7 +339,7 @@ def _plan(visit: Visit, found: Sequence[Job]) -> Plan:
 
 def _resend(visit: Visit) -> ResponseReturnValue:
     """Send what was ticked again: first it is said what that means."""
-    found = visit.chosen(Job, Right.resend, Job.kind == DELIVER, *owned(visit.owner))
+    found = visit.chosen(Job, Right.resend, Job.kind == DELIVER)
     if "confirm" not in request.form:
         return _ask(visit, found)
     queued = _send_again(visit, found, again="again" in request.form)
@@ -415,7 +413,7 @@ def _say_queued(visit: Visit, count: int) -> None:
 
 
 def _cancel(visit: Visit) -> ResponseReturnValue:
-    found = visit.chosen(Job, Right.manage, Job.kind == DELIVER, *owned(visit.owner))
+    found = visit.chosen(Job, Right.manage, Job.kind == DELIVER)
     return _cancel_these(visit, found)
 
 
@@ -449,6 +447,7 @@ SCREENS: Final = (
             "cancel": Action(right=Right.manage, run=_cancel),
         },
         for_owners=True,
+        owned=reach.deliveries,
     ),
     Screen(
         name="delivery",
@@ -460,5 +459,6 @@ SCREENS: Final = (
             "cancel": Action(right=Right.manage, run=_cancel_one),
         },
         for_owners=True,
+        owned=reach.deliveries,
     ),
 )

@@ -18,16 +18,14 @@ from ...models import Audit, Event, Job, JobState, Listener, digest
 from ...site import Site
 from ...webhooks import replaying
 from ...webhooks.dispatch import decides_itself, hook_of
-from ...webhooks.listeners import ACTIVE, is_asked_for, keys_of
+from ...webhooks.listeners import ACTIVE, keys_of
 from ...webhooks.recording import DELIVER, DISPATCH
-from ...webhooks.registry import HookRegistry
 from ...webhooks.trying import why_each
-from . import auditing
+from . import auditing, reach
 from .access import Right
 from .deliveries import TAIL_SECONDS, Status, allowed_of, of_type, status_of
 from .lists import Listing, Since, Text
-from .overview import owned
-from .screens import Action, Failed, Screen, Visit
+from .screens import Action, Failed, Screen, Visit, is_id
 from .words import N_, ngettext
 from .words import gettext as _
 
@@ -36,7 +34,6 @@ __all__ = ["SCREENS"]
 MOST_LISTENERS: Final = 100
 """So many fit into a page that is not too large."""
 MOST_CHANGES: Final = 100
-_MOST_PATTERNS: Final = 200
 
 
 # --- the list ------------------------------------------------------------------------------------------
@@ -68,48 +65,29 @@ class Count:
 
 def _list(visit: Visit) -> ResponseReturnValue:
     session = visit.site.session
-    conditions = heard_by(visit)
+    conditions = reach.events(visit)
     # an index finds the events of one type, and not those of a pattern
     is_served = not conditions and not LIST.values().get("type", "").endswith("*")
     rows = LIST.read(session, *conditions, indexed=is_served)
     return visit.render(
         "events",
         rows=rows,
-        counts=_counts(session, [event.id for event in rows], visit.owner),
+        counts=_counts(visit, [event.id for event in rows]),
         tail=TAIL_SECONDS if "tail" in request.args else None,
     )
 
 
-def heard_by(visit: Visit) -> list[Any]:
-    """The condition that a listener of the visitor's hears of an event; nothing for who sees all.
-
-    Where the application decides who gets the events of a hook, they alone count that it gave to one of them.
-    """
-    if visit.owner is None:
-        return []
-    session = visit.site.session
-    asked = sa.select(Listener.hook).where(Listener.owner == visit.owner).distinct().limit(_MOST_PATTERNS)
-    heard = sa.or_(sa.false(), *map(is_asked_for, session.scalars(asked)))
-    registry = visit.site.get(HookRegistry)
-    deciding = [hook.name for hook in registry.values() if decides_itself(hook)]
-    if not deciding:
-        return [heard]
-    got = sa.exists().where(Job.event_id == Event.id, Job.kind == DELIVER, *owned(visit.owner))
-    return [sa.or_(sa.and_(heard, Event.hook.not_in(deciding)), got)]
-
-
-def _counts(session: Session, ids: Sequence[int], owner: str | None) -> Mapping[int | None, Count]:
+def _counts(visit: Visit, ids: Sequence[int]) -> Mapping[int | None, Count]:
     if not ids:
         return {}
     given_up = sa.func.sum(sa.case((Job.state == JobState.dead, 1), else_=0))
     asked = (
         sa.select(Job.event_id, sa.func.count(), given_up)
-        .where(Job.event_id.in_(ids), Job.kind == DELIVER, *owned(owner))
+        .where(Job.event_id.in_(ids), Job.kind == DELIVER, *reach.deliveries(visit))
         .group_by(Job.event_id)
     )
-    return {
-        event_id: Count(total=total, given_up=int(dead)) for event_id, total, dead in session.execute(asked)
-    }
+    found = visit.site.session.execute(asked)
+    return {event_id: Count(total=total, given_up=int(dead)) for event_id, total, dead in found}
 
 
 # --- one -----------------------------------------------------------------------------------------------
@@ -128,7 +106,7 @@ class Hearing:
 
 
 def _load(visit: Visit, id_: int) -> Event | None:
-    return visit.site.session.scalar(sa.select(Event).where(Event.id == id_, *heard_by(visit)))
+    return visit.load(Event, id_)
 
 
 def _show(visit: Visit) -> ResponseReturnValue:
@@ -148,7 +126,7 @@ def _show(visit: Visit) -> ResponseReturnValue:
         told=sum(each.job is not None for each in hearings[:MOST_LISTENERS]),
         has_more=len(hearings) > MOST_LISTENERS,
         most=MOST_LISTENERS,
-        count=_counts(session, [event.id], visit.owner).get(event.id, Count()),
+        count=_counts(visit, [event.id]).get(event.id, Count()),
         # whoever acts on it is somebody of the admin: an owner does not see who
         history=session.scalars(asked.order_by(Audit.id.desc()).limit(20)).all()
         if visit.owner is None
@@ -166,13 +144,11 @@ def _hearings(visit: Visit, event: Event) -> list[Hearing]:
     hashes = [digest(key) for key in keys_of(event.hook, event.type)]
     asked = (
         sa.select(Listener)
-        .where(Listener.hook_hash.in_(hashes))
+        .where(Listener.hook_hash.in_(hashes), *reach.listeners(visit))
         .options(defer(Listener.headers), defer(Listener.config))
         .order_by(Listener.id.desc())
         .limit(MOST_LISTENERS + 1)
     )
-    if visit.owner is not None:
-        asked = asked.where(Listener.owner == visit.owner)
     listeners = session.scalars(asked).all()
     jobs = _jobs_of(session, event, [listener.id for listener in listeners])
     reasons = why_each(site, event, [each for each in listeners if each.id not in jobs])
@@ -239,12 +215,8 @@ def _send(visit: Visit) -> ResponseReturnValue:
 
 def _listener(visit: Visit) -> Listener:
     said = request.form.get("listener", "")
-    asked = sa.select(Listener).where(
-        Listener.id == (int(said) if said.isascii() and said.isdigit() and len(said) < 19 else 0)
-    )
-    if visit.owner is not None:
-        asked = asked.where(Listener.owner == visit.owner)
-    listener = visit.site.session.scalar(asked)
+    wanted = Listener.id == (int(said) if is_id(said) else 0)
+    listener = visit.site.session.scalar(sa.select(Listener).where(wanted, *reach.listeners(visit)))
     if listener is None:
         raise Failed(_("The listener is gone."))
     if not visit.may(Right.resend, listener):
@@ -279,7 +251,7 @@ def _recover(visit: Visit) -> ResponseReturnValue:
 
 
 SCREENS: Final = (
-    Screen(name="events", rule="/events", show=_list, for_owners=True),
+    Screen(name="events", rule="/events", show=_list, for_owners=True, owned=reach.events),
     Screen(
         name="event",
         rule="/events/<int:id>",
@@ -290,5 +262,6 @@ SCREENS: Final = (
             "recover": Action(right=Right.resend, run=_recover),
         },
         for_owners=True,
+        owned=reach.events,
     ),
 )

@@ -18,12 +18,12 @@ from ...webhooks.dispatch import decides_itself
 from ...webhooks.listeners import change_filter, hears
 from ...webhooks.match import Filter
 from ...webhooks.registry import HookRegistry
-from . import auditing, builder
+from . import auditing, builder, reach
 from .access import Right
 from .builder import OPERATORS, Builder
-from .hooks import in_words, load, types_of, visible
+from .hooks import in_words, load
 from .lists import WINDOW
-from .screens import Action, Screen, Visit
+from .screens import Action, Failed, Screen, Visit
 from .words import gettext as _
 
 __all__ = ["SCREENS"]
@@ -82,7 +82,7 @@ def _written(value: Any) -> str:
 def _page(visit: Visit, draft: Draft, *, is_asked: bool = False) -> ResponseReturnValue:
     """Show a draft beside what it would take; ``is_asked``: saving waits for a second look."""
     listener: Listener = visit.obj
-    events = visible(visit, trying.recent(visit.site, listener.hook, _LAST, within=WINDOW))
+    events = reach.visible(visit, trying.recent(visit.site, listener.hook, _LAST, within=WINDOW))
     tried = trying.judge(draft.wanted, events) if draft.is_right else []
     return visit.render(
         "listener_filter",
@@ -105,7 +105,7 @@ def _decides(visit: Visit) -> list[str]:
     return [
         hook.name
         for hook in hooks.values()
-        if decides_itself(hook) and any(hears(visit.obj, hook.name, each) for each in types_of(hook))
+        if decides_itself(hook) and any(hears(visit.obj, hook.name, each) for each in reach.types_of(hook))
     ]
 
 
@@ -114,7 +114,7 @@ def _paths(visit: Visit, events: Sequence[Event]) -> list[str]:
     listener: Listener = visit.obj
     found: dict[str, None] = {}
     for hook in visit.site.get(HookRegistry).values():
-        if any(hears(listener, hook.name, each) for each in types_of(hook)):
+        if any(hears(listener, hook.name, each) for each in reach.types_of(hook)):
             found.update(dict.fromkeys(hook.provides_args))
     for event in events:
         _walk(event.data, "", found)
@@ -207,6 +207,8 @@ def _turned(draft: Draft, mode: str) -> Draft:
 
 def _save(visit: Visit, wanted: Filter) -> ResponseReturnValue:
     listener: Listener = visit.obj
+    if not reach.may_ask_for(visit, listener.hook):
+        raise Failed(_("Somebody else decided what this listener is told: its filter stays."))
     before = in_words(listener)
     change_filter(visit.site, listener, wanted)
     auditing.note(
@@ -228,5 +230,6 @@ SCREENS: Final = (
         load=load,
         actions={"filter": Action(right=Right.manage, run=_filter)},
         for_owners=True,
+        owned=reach.listeners,
     ),
 )

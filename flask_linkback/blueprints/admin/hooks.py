@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -13,14 +13,13 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import defer
 
 from ...errors import MatchError, MissingExtra
-from ...models import Attempt, Event, Job, JobState, Listener, ListenerState, digest
+from ...models import Attempt, Job, JobState, Listener, ListenerState, digest
 from ...site import Site
 from ...webhooks import match, switching
-from ...webhooks.dispatch import decides_itself, hook_of
-from ...webhooks.hooks import Hook, ModelHook
+from ...webhooks.hooks import Hook
 from ...webhooks.recording import DELIVER
 from ...webhooks.registry import HookRegistry
-from . import auditing
+from . import auditing, reach
 from .access import Right
 from .charts import Spark, Stack, spark_of
 from .lists import WINDOW, Choice, Listing, Text
@@ -33,11 +32,9 @@ __all__ = [
     "change_state",
     "delete",
     "in_words",
-    "keys_of_hook",
     "last_attempts",
     "load",
     "name_of",
-    "visible",
 ]
 
 HOURS: Final = 24
@@ -144,34 +141,7 @@ class Row:
 
 def load(visit: Visit, id_: int) -> Listener | None:
     """Return a listener, where the visitor may know of it."""
-    listener = visit.load(Listener, id_)
-    if listener is None or visit.owner not in (None, listener.owner):
-        return None
-    return listener
-
-
-def owned(visit: Visit) -> list[Any]:
-    """The condition that a listener is the visitor's."""
-    return [] if visit.owner is None else [Listener.owner == visit.owner]
-
-
-def visible(visit: Visit, events: Iterable[Event]) -> list[Event]:
-    """Return the events that the visitor may see.
-
-    Any owner may listen to any hook; but one that decides itself who gets an event may do so by owner. Of
-    such a hook an owner sees what a listener of theirs was owed.
-    """
-    found = list(events)
-    if visit.owner is None:
-        return found
-    closed = {each.id for each in found if decides_itself(hook_of(visit.site, each.hook))}
-    if closed:
-        theirs = sa.select(Listener.id).where(*owned(visit))
-        told = sa.select(Job.event_id).where(
-            Job.event_id.in_(closed), Job.kind == DELIVER, Job.listener_id.in_(theirs)
-        )
-        closed -= {each for each in visit.site.session.scalars(told) if each is not None}
-    return [each for each in found if each.id not in closed]
+    return visit.load(Listener, id_)
 
 
 def in_words(listener: Listener) -> str:
@@ -185,18 +155,6 @@ def in_words(listener: Listener) -> str:
 def name_of(site: Site, hook: Hook) -> str:
     """Return what people call a hook, as a title."""
     return dict(site.get(HookRegistry).as_choices()).get(hook.name, hook.verbose_name)
-
-
-def types_of(hook: Hook) -> list[str]:
-    """Return the types of a hook's events."""
-    return [f"{hook.name}.{kind}" for kind in hook.on] if isinstance(hook, ModelHook) else [hook.name]
-
-
-def keys_of_hook(hook: Hook) -> list[str]:
-    """Return the names and patterns by which one asks for a hook's events, the widest first."""
-    types = types_of(hook)
-    # by a pattern nobody hears of a hook whose one type is its name
-    return [hook.name, *types, f"{hook.name}.*"] if types != [hook.name] else types
 
 
 def change_state(visit: Visit, listener: Listener, do: Callable[[Site, Listener], None], action: str) -> None:
@@ -228,21 +186,27 @@ def _show(visit: Visit) -> ResponseReturnValue:
         known, has_more = _catalogue(visit)
         return visit.render("hooks", tab="hooks", known=known, has_more=has_more, most_counted=MOST_COUNTED)
     listing = LIST if visit.owner is None else OWN_LIST
-    rows = listing.read(visit.site.session, *owned(visit))
-    hooks = len(visit.site.get(HookRegistry))
+    rows = listing.read(visit.site.session, *reach.listeners(visit))
+    hooks = len(reach.hooks(visit, Right.manage))
     return visit.render("hooks", tab="listeners", rows=rows, shown=_rows(visit, rows.rows), hooks=hooks)
 
 
 def _catalogue(visit: Visit) -> tuple[list[Known], bool]:
-    registry = visit.site.get(HookRegistry)
-    choices = registry.as_choices()
-    some = [(registry[name], label) for name, label in choices[:MOST_HOOKS]]
-    counts = _counted(visit, [hook for hook, _label in some])
+    hooks = reach.hooks(visit, Right.view)
+    labels = dict(visit.site.get(HookRegistry).as_choices())
+    some = hooks[:MOST_HOOKS]
+    counts = _counted(visit, some)
     known = [
-        Known(name=hook.name, label=label, hook=hook, keys=keys_of_hook(hook), listeners=count)
-        for (hook, label), count in zip(some, counts, strict=True)
+        Known(
+            name=hook.name,
+            label=labels[hook.name],
+            hook=hook,
+            keys=reach.keys_of_hook(hook),
+            listeners=count,
+        )
+        for hook, count in zip(some, counts, strict=True)
     ]
-    return known, len(choices) > MOST_HOOKS
+    return known, len(hooks) > MOST_HOOKS
 
 
 def _counted(visit: Visit, hooks: Sequence[Hook]) -> Sequence[int]:
@@ -251,8 +215,8 @@ def _counted(visit: Visit, hooks: Sequence[Hook]) -> Sequence[int]:
         return []
     columns = []
     for hook in hooks:
-        hashes = [digest(key) for key in keys_of_hook(hook)]
-        some = sa.select(sa.literal(1)).where(Listener.hook_hash.in_(hashes), *owned(visit))
+        hashes = [digest(key) for key in reach.keys_of_hook(hook)]
+        some = sa.select(sa.literal(1)).where(Listener.hook_hash.in_(hashes), *reach.listeners(visit))
         counted = sa.select(sa.func.count()).select_from(some.limit(MOST_COUNTED).subquery())
         columns.append(counted.scalar_subquery())
     return list(visit.site.session.execute(sa.select(*columns)).one())
@@ -366,7 +330,7 @@ def _resume(visit: Visit) -> ResponseReturnValue:
 def _switch(visit: Visit, do: Callable[[Site, Listener], None], action: str) -> int:
     """Switch those that can be, and say of the others why not."""
     done, reasons = 0, []
-    for listener in visit.chosen(Listener, Right.manage, *owned(visit)):
+    for listener in visit.chosen(Listener, Right.manage):
         try:
             change_state(visit, listener, do, action)
         except ValueError as error:
@@ -382,7 +346,7 @@ def _switch(visit: Visit, do: Callable[[Site, Listener], None], action: str) -> 
 
 
 def _delete(visit: Visit) -> ResponseReturnValue:
-    chosen = visit.chosen(Listener, Right.manage, *owned(visit))
+    chosen = visit.chosen(Listener, Right.manage)
     if not request.form.get("confirm"):
         return visit.confirm(
             ngettext("Delete %(n)s listener?", "Delete %(n)s listeners?", len(chosen)),
@@ -410,5 +374,6 @@ SCREENS: Final = (
             "delete": Action(right=Right.manage, run=_delete),
         },
         for_owners=True,
+        owned=reach.listeners,
     ),
 )

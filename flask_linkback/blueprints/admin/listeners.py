@@ -24,10 +24,10 @@ from ...webhooks.listeners import change_listener, hears
 from ...webhooks.options import options_of
 from ...webhooks.recording import DELIVER, MAX_BYTES
 from ...webhooks.registry import HookRegistry
-from . import auditing, details
+from . import auditing, details, reach
 from .access import Right
 from .charts import bars_of
-from .hooks import change_state, delete, in_words, keys_of_hook, last_attempts, load, types_of, visible
+from .hooks import change_state, delete, in_words, last_attempts, load
 from .lists import WINDOW, Since, capped_count
 from .overview import deliveries_by_hour
 from .screens import Action, Failed, Screen, Visit
@@ -168,7 +168,7 @@ def _withheld(visit: Visit) -> Mapping[str, Any]:
         return {"withheld": [], "broken": str(error), "wanted": in_words(listener)}
     except ValueError as error:  # a filter that an application stored by itself
         return {"withheld": [], "broken": str(error), "wanted": in_words(listener)}
-    shown = {event.id for event in visible(visit, [event for event, _reason in found])}
+    shown = {event.id for event in reach.visible(visit, [event for event, _reason in found])}
     return {
         "withheld": [(event, reason) for event, reason in found if event.id in shown],
         "broken": "",
@@ -215,7 +215,10 @@ def _types(visit: Visit) -> list[str]:
     """Return the types of events that a listener hears of."""
     hooks = visit.site.get(HookRegistry)
     known = [
-        type_ for hook in hooks.values() for type_ in types_of(hook) if hears(visit.obj, hook.name, type_)
+        type_
+        for hook in hooks.values()
+        for type_ in reach.types_of(hook)
+        if hears(visit.obj, hook.name, type_)
     ]
     pattern = visit.obj.hook
     return known[:_MOST_TYPES] or ([] if pattern.endswith("*") else [pattern])
@@ -224,7 +227,7 @@ def _types(visit: Visit) -> list[str]:
 def _sample(visit: Visit, type_: str) -> Any:
     """Return what the newest event of a type said; else what one could say."""
     newest = trying.recent(visit.site, visit.obj.hook, 1, Event.type == type_)
-    if visible(visit, newest):
+    if reach.visible(visit, newest):
         return newest[0].data
     hooks: Mapping[str, Hook] = visit.site.get(HookRegistry)
     hook = hooks.get(type_) or hooks.get(type_.rpartition(".")[0])
@@ -232,8 +235,7 @@ def _sample(visit: Visit, type_: str) -> Any:
 
 
 def _settings(visit: Visit) -> Mapping[str, Any]:
-    hooks: Mapping[str, Hook] = visit.site.get(HookRegistry)
-    keys = [key for _name, hook in sorted(hooks.items()) for key in keys_of_hook(hook)]
+    keys = [key for hook in reach.hooks(visit, Right.manage) for key in reach.keys_of_hook(hook)]
     return {"said": details.details_of(visit.obj), "events": keys[:_MOST_TYPES]}
 
 
@@ -421,6 +423,8 @@ def _test(visit: Visit) -> ResponseReturnValue:
         data = _json(said)
     except ValueError as error:
         return _page(visit, "test", sample=said, type=type_, error=str(error))
+    if type_ != switching.TEST_TYPE and not hears(listener, type_.rpartition(".")[0], type_):
+        raise Failed(_("It does not listen to events of this type."))
     if listener.state in (ListenerState.paused, ListenerState.disabled) and not visit.may("manage", listener):
         raise Failed(
             _("A test that passes lets it have its events again: that takes the right to manage it.")
@@ -439,11 +443,14 @@ def _json(said: str) -> Any:
     if len(said) > MAX_BYTES:
         raise ValueError(_("An event has %(n)s bytes at most.", n=MAX_BYTES))
     try:
-        return json.loads(said)
+        data = json.loads(said)
     except RecursionError:
         raise ValueError(_("This is nested too deeply.")) from None
     except ValueError as error:
         raise ValueError(_("This is no JSON: %(error)s", error=error)) from None
+    if data is None:  # which stands for the newest event, whoever may see that
+        raise ValueError(_("An event says something: give an object."))
+    return data
 
 
 # --- settings -------------------------------------------------------------------------------------------
@@ -452,6 +459,9 @@ def _json(said: str) -> Any:
 def _edit(visit: Visit) -> ResponseReturnValue:
     listener: Listener = visit.obj
     said = details.read(request.form, listener)
+    wanted = said.get("events")
+    if wanted != listener.hook and not said.errors and not reach.may_ask_for(visit, wanted):
+        said.errors["events"] = _("Choose events of a hook that you may listen to.")
     if said.errors:
         return _page(visit, "settings", said=said)
     before = _facts(listener)
@@ -459,7 +469,7 @@ def _edit(visit: Visit) -> ResponseReturnValue:
     change_listener(
         visit.site,
         listener,
-        hook=said.get("events"),
+        hook=wanted,
         url=said.get("url"),
         headers=said.headers,
         options=said.options,
@@ -510,5 +520,6 @@ SCREENS: Final = (
             "test": Action(right=Right.resend, run=_test),
         },
         for_owners=True,
+        owned=reach.listeners,
     ),
 )

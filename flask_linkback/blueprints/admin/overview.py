@@ -15,6 +15,7 @@ from ...outbox.health import SEEN_SECONDS
 from ...outbox.jobs import clock
 from ...site import Site
 from ...webhooks.recording import DELIVER
+from . import reach
 from .charts import Stack, bars_of
 from .lists import WINDOW, capped, capped_count
 from .screens import Screen, Visit
@@ -44,17 +45,10 @@ DEAD: Final = capped(Job.state == JobState.dead)
 """The number of jobs that were given up, and that somebody may replay."""
 
 
-def owned(owner: str | None) -> list[Any]:
-    """The condition that a job is a delivery to a listener of an owner; nothing for everybody's."""
-    if owner is None:
-        return []
-    return [Job.listener_id.in_(sa.select(Listener.id).where(Listener.owner == owner))]
-
-
 def _show(visit: Visit) -> ResponseReturnValue:
     session, site = visit.site.session, visit.site
     now = clock(session, site)
-    of_owner = owned(visit.owner)
+    of_owner = reach.deliveries(visit)
     worker = session.scalar(sa.select(Worker).order_by(Worker.seen_at.desc()).limit(1))
     oldest = session.scalar(
         sa.select(Job.due_at)
@@ -132,12 +126,10 @@ def _troubles(visit: Visit, now: datetime) -> list[Trouble]:
     asked = (
         sa.select(Listener, sa.func.coalesce(counted.c.failed, 0), sa.func.coalesce(counted.c.total, 0))
         .outerjoin(counted, counted.c.listener_id == Listener.id)
-        .where(sa.or_(counted.c.failed > 0, Listener.state.in_(bad)))
+        .where(sa.or_(counted.c.failed > 0, Listener.state.in_(bad)), *reach.listeners(visit))
         .order_by(sa.func.coalesce(counted.c.failed * 1.0 / counted.c.total, 1.0).desc(), Listener.id)
         .limit(_WORST)
     )
-    if visit.owner is not None:
-        asked = asked.where(Listener.owner == visit.owner)
     return [
         Trouble(listener=listener, failed=int(failed), total=int(total))
         for listener, failed, total in session.execute(asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ from .access import Access, Grant, Right
 from .marks import Marks
 from .words import gettext as _
 
-__all__ = ["Action", "Failed", "Place", "Screen", "Visit", "add_screens"]
+__all__ = ["Action", "Failed", "Place", "Screen", "Visit", "add_screens", "is_id"]
 
 M = TypeVar("M", bound=Base)
 Show = Callable[["Visit"], ResponseReturnValue]
@@ -43,6 +44,10 @@ MOST_CHOSEN: Final = 200
 _NOTES: Final = "_linkback_notes"
 _MOST_NOTES: Final = 5
 _LONGEST_NOTE: Final = 300
+_MOST_KEPT: Final = 2400
+"""Characters of JSON, in which one that is not ASCII has six or twelve."""
+_MOST_BYTES: Final = 1024 * 1024
+"""Of a form: the largest holds an event as JSON."""
 _TOKEN: Final = "csrf_token"  # noqa: S105  the name of a field
 _HEADERS: Final = {
     "Content-Security-Policy": (
@@ -84,6 +89,8 @@ class Screen:
     actions: Mapping[str, Action] = field(default_factory=dict)
     for_owners: bool = False
     """Whether somebody who sees one owner's things alone sees this at all."""
+    owned: Callable[[Visit], Sequence[Any]] | None = None
+    """Returns the condition that a row of it is the visitor's; without one, an owner has no rows here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +124,8 @@ class Visit:
     screen: Screen
     grant: Grant
     obj: Any = None
+    is_broken: bool = False
+    """Did the application's function raise? What was done in this request is undone then."""
 
     @property
     def owner(self) -> str | None:
@@ -130,7 +139,15 @@ class Visit:
         return frozenset(screen.name for screen in is_for)
 
     def may(self, right: str, obj: Any = None) -> bool:
-        return self.site.get(Access).ask(self.site, Right(right), obj) is not None
+        """Has the visitor a right to an object, or at all?"""
+        try:
+            grant = self.site.get(Access).asked(self.site, Right(right), obj)
+        except Exception:  # whatever the application's function raises
+            self.is_broken = True
+            return False
+        if grant is None or (grant.owner is not None and not self.screen.for_owners):
+            return False
+        return self.owner is None or grant.owner in (None, self.owner)
 
     def waiting(self) -> Mapping[str, int]:
         """Return how many things wait at each place that counts them; nothing is told of owners."""
@@ -138,13 +155,22 @@ class Visit:
             return {}
         return dict(self.site.session.execute(self.room.waiting).mappings().one())
 
-    def load(self, model: type[M], id_: int) -> M | None:
-        return self.site.session.get(model, id_)
+    def load(self, model: type[M], id_: int, *conditions: Any) -> M | None:
+        """Return a row, of those that the visitor may know of."""
+        asked = sa.select(model).where(model.id == id_, *conditions, *self._owned())
+        return self.site.session.scalar(asked)
+
+    def _owned(self) -> Sequence[Any]:
+        """The condition that a row of this screen's is the visitor's."""
+        if self.owner is None:
+            return ()
+        return (sa.false(),) if self.screen.owned is None else self.screen.owned(self)
 
     def chosen(self, model: type[M], right: Right, *conditions: Any) -> Sequence[M]:
         """Return the rows that were ticked, each of which the visitor may do this to; 403 where not."""
-        ids = [int(each) for each in request.form.getlist("id")[:MOST_CHOSEN] if _is_id(each)]
-        asked = sa.select(model).where(model.id.in_(ids), *conditions).order_by(model.id.desc())
+        ids = [int(each) for each in request.form.getlist("id")[:MOST_CHOSEN] if is_id(each)]
+        these = sa.select(model).where(model.id.in_(ids), *conditions, *self._owned())
+        asked = these.order_by(model.id.desc())
         found = self.site.session.scalars(asked).all()
         if not found:
             raise Failed(_("Tick the rows first."))
@@ -156,7 +182,10 @@ class Visit:
     def say(self, message: str, *, level: str = "good", link: str = "", label: str = "") -> None:
         """Show a note on the next page: ``level`` is "good" or "bad", ``link`` a page of ours."""
         note = {"text": message[:_LONGEST_NOTE], "level": level, "link": link, "label": label}
-        session[_NOTES] = [*session.get(_NOTES, ()), note][-_MOST_NOTES:]
+        notes = [*session.get(_NOTES, ()), note][-_MOST_NOTES:]
+        while len(json.dumps(notes)) > _MOST_KEPT:  # in a cookie, beside what the application has there
+            notes = notes[1:]
+        session[_NOTES] = notes
 
     def go(self, screen: str, **values: Any) -> Response:
         """Send the browser on to a screen."""
@@ -210,7 +239,7 @@ class Visit:
         )
 
 
-def _is_id(said: str) -> bool:
+def is_id(said: str) -> bool:
     return said.isascii() and said.isdigit() and len(said) < 19
 
 
@@ -322,6 +351,9 @@ def _guard(room: Room) -> None:
     if screen is None or not site.get(Access).is_open:
         site.get(Access).tell()
         abort(403)
+    # a form is read before it is known who sends it
+    request.max_content_length = min(request.max_content_length or _MOST_BYTES, _MOST_BYTES)
+    request.max_form_memory_size = _MOST_BYTES
     action = screen.actions.get(request.form.get("action", "")) if request.method == "POST" else None
     right = Right.manage if request.method == "POST" else Right.view
     if action is not None:
@@ -339,7 +371,8 @@ def _enter(site: Site, room: Room, screen: Screen, right: Right) -> Visit:
     id_ = (request.view_args or {}).get("id")
     if screen.load is not None and id_ is not None and id_ < 2**63:
         visit.obj = screen.load(visit, id_)
-    grant = site.get(Access).ask(site, right, visit.obj)
+    # who is answered a form sees a page, too
+    grant = _granted(site, (right, Right.view), visit.obj)
     if grant is None or (grant.owner is not None and not screen.for_owners):
         abort(403)
     visit.grant = grant
@@ -350,6 +383,17 @@ def _enter(site: Site, room: Room, screen: Screen, right: Right) -> Visit:
     return visit
 
 
+def _granted(site: Site, rights: Iterable[Right], obj: Any) -> Grant | None:
+    """Return what somebody has several rights for; None for nothing, and where they are of two owners."""
+    owners: set[str] = set()
+    for right in dict.fromkeys(rights):
+        grant = site.get(Access).ask(site, right, obj)
+        if grant is None:
+            return None
+        owners |= set() if grant.owner is None else {grant.owner}
+    return None if len(owners) > 1 else Grant(owner=next(iter(owners), None))
+
+
 def _serve(screen: Screen, **_args: Any) -> ResponseReturnValue:
     """Answer somebody whom the guard let in."""
     visit: Visit = g.linkback_visit
@@ -358,6 +402,8 @@ def _serve(screen: Screen, **_args: Any) -> ResponseReturnValue:
     session = visit.site.session
     try:
         answer = screen.actions[request.form["action"]].run(visit)
+        if visit.is_broken:
+            abort(403)
         session.commit()
     except Failed as error:
         session.rollback()
