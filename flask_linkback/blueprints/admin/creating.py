@@ -103,6 +103,8 @@ def _create(visit: Visit) -> ResponseReturnValue:
         )
     if listener is None:
         visit.site.session.rollback()
+        if said.get("secret"):
+            said.errors.setdefault("secret", _("Type it again: a page does not say it back."))
         return _page(visit, hook, config, matching, said)
     after = {
         "hook": listener.hook,

@@ -61,9 +61,11 @@ TOPICS: Final = Listing(
         ),
     ),
 )
+# a page does not read them, and so answers where nobody can any more
+_SECRETS: Final = (defer(Subscriber.secret), defer(Subscriber.wanted_secret))
 SUBSCRIBERS: Final = Listing(
     model=Subscriber,
-    options=(defer(Subscriber.secret), defer(Subscriber.wanted_secret)),
+    options=_SECRETS,
     filters=(
         Choice(
             name="state",
@@ -170,6 +172,9 @@ def _show_with(visit: Visit, *, denying: str | None = None) -> str:
         "subscriber",
         subscriber=subscriber,
         topic=session.get(Topic, subscriber.topic_id),
+        has_secret=session.scalar(
+            sa.select(Subscriber.secret.is_not(None)).where(Subscriber.id == subscriber.id)
+        ),
         now=visit.site.now(),
         is_open=subscriber.state in _OPEN,
         is_active=subscriber.state is SubscriberState.active,
@@ -253,7 +258,7 @@ SCREENS: Final = (
         name="subscriber",
         rule="/subscribers/<int:id>",
         show=_show_one,
-        load=lambda visit, id_: visit.load(Subscriber, id_),
+        load=lambda visit, id_: visit.load(Subscriber, id_, options=_SECRETS),
         actions={
             "redeliver": Action(right=Right.resend, run=_redeliver),
             "deny": Action(right=Right.manage, run=_deny),

@@ -15,7 +15,7 @@ from . import auditing
 from .access import Right
 from .lists import Choice, Listing, Text
 from .screens import Action, Failed, Screen, Visit
-from .words import N_, ngettext
+from .words import N_, masked, ngettext
 from .words import gettext as _
 
 __all__ = ["SCREENS", "attempts_of"]
@@ -74,7 +74,8 @@ def _list(visit: Visit) -> ResponseReturnValue:
 
 
 def _show(visit: Visit) -> ResponseReturnValue:
-    return visit.render("job", job=visit.obj, attempts=attempts_of(visit, visit.obj))
+    job: Job = visit.obj
+    return visit.render("job", job=job, about=masked(job.payload), attempts=attempts_of(visit, job))
 
 
 def _replay(visit: Visit) -> ResponseReturnValue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -177,9 +177,15 @@ def _withheld(visit: Visit) -> Mapping[str, Any]:
 
 
 def _secrets(visit: Visit) -> Mapping[str, Any]:
-    found = rotating.secrets(visit.site, visit.obj)
+    found: Sequence[ListenerSecret] = ()
+    broken = ""
+    try:
+        found = rotating.secrets(visit.site, visit.obj)
+    except ConfigError as error:  # nobody can read them any more
+        broken = str(error)
     return {
         "secrets": [_shown(each) for each in found],
+        "broken": broken,
         "overlaps": [
             (days, ngettext("%(n)s day", "%(n)s days", days) if days else _("not at all"))
             for days in _OVERLAPS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +18,7 @@ from ...models import Audit, Receipt
 from ...outbox import jobs
 from ...webhooks import receiving
 from ...webhooks.receiving import Receiver, Receivers
-from . import auditing
+from . import auditing, words
 from .access import Right
 from .jobs import attempts_of
 from .lists import MOST_COUNTED, Choice, Listing, Text
@@ -27,10 +26,9 @@ from .screens import Action, Failed, Screen, Visit
 from .words import N_, ngettext
 from .words import gettext as _
 
-__all__ = ["SCREENS", "kept_back"]
+__all__ = ["SCREENS"]
 
 _MOST_RECEIVERS: Final = 50
-_IS_SECRET: Final = re.compile("token|secret|signature|password|auth|key", re.IGNORECASE).search
 _CONDITIONS: Final = {
     "handled": Receipt.handled_at.is_not(None),
     "waiting": sa.and_(Receipt.handled_at.is_(None), Receipt.reason == ""),
@@ -81,11 +79,6 @@ def state_of(receipt: Receipt) -> str:
     if receipt.handled_at is not None:
         return "handled"
     return "failed" if receipt.reason else "waiting"
-
-
-def kept_back(name: str) -> bool:
-    """May a header hold a secret, or what is made with one? Some senders send theirs as it is."""
-    return _IS_SECRET(name) is not None
 
 
 def _list(visit: Visit) -> ResponseReturnValue:
@@ -154,7 +147,7 @@ def _page(visit: Visit, *, asks: bool = False) -> str:
         "receipt",
         receipt=receipt,
         state=state_of(receipt),
-        headers=[(name, kept_back(name), value) for name, value in (receipt.headers or {}).items()],
+        headers=[(name, words.names_secret(name), value) for name, value in (receipt.headers or {}).items()],
         job=job,
         attempts=attempts_of(visit, job) if job is not None else [],
         history=session.scalars(asked.order_by(Audit.id.desc()).limit(20)).all(),

@@ -155,9 +155,9 @@ class Visit:
             return {}
         return dict(self.site.session.execute(self.room.waiting).mappings().one())
 
-    def load(self, model: type[M], id_: int, *conditions: Any) -> M | None:
+    def load(self, model: type[M], id_: int, *conditions: Any, options: Sequence[Any] = ()) -> M | None:
         """Return a row, of those that the visitor may know of."""
-        asked = sa.select(model).where(model.id == id_, *conditions, *self._owned())
+        asked = sa.select(model).where(model.id == id_, *conditions, *self._owned()).options(*options)
         return self.site.session.scalar(asked)
 
     def _owned(self) -> Sequence[Any]:
@@ -405,7 +405,7 @@ def _serve(screen: Screen, **_args: Any) -> ResponseReturnValue:
         if visit.is_broken:
             abort(403)
         session.commit()
-    except Failed as error:
+    except (Failed, ConfigError) as error:
         session.rollback()
         visit.say(str(error), level="bad")
         return visit.back()

@@ -64,18 +64,12 @@ def _of_topic(said: str) -> sa.ColumnElement[bool]:
     )
 
 
+# a page does not read them, and so answers where nobody can any more
+_SECRETS: Final = tuple(defer(each) for each in (Subscription.secret, Subscription.credentials))
+_LONG: Final = tuple(defer(each) for each in (Subscription.seen, Subscription.params, Subscription.headers))
 LIST: Final = Listing(
     model=Subscription,
-    options=tuple(
-        defer(each)
-        for each in (
-            Subscription.seen,
-            Subscription.secret,
-            Subscription.credentials,
-            Subscription.params,
-            Subscription.headers,
-        )
-    ),
+    options=(*_SECRETS, *_LONG),
     filters=(
         Choice(
             name="state",
@@ -325,9 +319,15 @@ def _show(visit: Visit) -> ResponseReturnValue:
     subscription: Subscription = visit.obj
     asked = sa.select(Audit).where(Audit.object_key == f"subscription:{subscription.id}")
     history = visit.site.session.scalars(asked.order_by(Audit.id.desc()).limit(20)).all()
+    kept = sa.select(Subscription.secret.is_not(None), Subscription.credentials.is_not(None))
+    has_secret, has_credentials = visit.site.session.execute(
+        kept.where(Subscription.id == subscription.id)
+    ).one()
     return visit.render(
         "subscription",
         subscription=subscription,
+        has_secret=has_secret,
+        has_credentials=has_credentials,
         now=visit.site.now(),
         requests=_requests_of(visit.site, subscription),
         contents=_contents_of(visit.site, subscription),
@@ -415,7 +415,7 @@ SCREENS: Final = (
         name="subscription",
         rule="/subscriptions/<int:id>",
         show=_show,
-        load=lambda visit, id_: visit.load(Subscription, id_),
+        load=lambda visit, id_: visit.load(Subscription, id_, options=_SECRETS),
         actions={
             "renew": Action(right=Right.manage, run=_renew_one),
             "unsubscribe": Action(right=Right.manage, run=_unsubscribe_one),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gettext as gnu
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -20,6 +21,8 @@ __all__ = [
     "ago",
     "cut",
     "gettext",
+    "masked",
+    "names_secret",
     "ngettext",
     "number",
     "path_of",
@@ -33,6 +36,7 @@ __all__ = [
 
 DOMAIN: Final = "flask_linkback"
 _DIRECTORY: Final = Path(__file__).parents[2] / "translations"
+_IS_SECRET: Final = re.compile("token|secret|signature|password|auth|cookie|key", re.IGNORECASE).search
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -179,6 +183,18 @@ def pretty(value: Any, limit: int = 16_384) -> str:
     lines = (text.plain(line.expandtabs(4)) for line in said[: 2 * limit].splitlines())
     kept = "\n".join(lines)
     return kept if len(kept) <= limit else f"{kept[:limit]}…"
+
+
+def names_secret(name: str) -> bool:
+    """May what has this name be a secret, or made with one? Some senders send theirs as it is."""
+    return _IS_SECRET(name) is not None
+
+
+def masked(value: Any) -> Any:
+    """Return a value of JSON with ``***`` in the place of what may be a secret by its name."""
+    if isinstance(value, Mapping):
+        return {name: "***" if names_secret(str(name)) else masked(each) for name, each in value.items()}
+    return [masked(each) for each in value] if isinstance(value, list) else value
 
 
 def _dump(value: Any) -> str:
