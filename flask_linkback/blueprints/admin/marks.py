@@ -7,16 +7,30 @@ from typing import Any, Final
 
 from markupsafe import Markup, escape
 
-from .words import Words, stamp
+from .words import N_, Words, stamp
 
 __all__ = ["Marks"]
 
-_TONES: Final = {
-    "good": "active approved delivered done handled published sent verified",
-    "wait": "discovering failing pending received requested running unsubscribing unverified waiting",
-    "bad": "dead denied disabled expired failed given_up refused spam",
+# as they are said: some have "_" for the space
+_SAID: Final = {
+    "good": (
+        *(N_("active"), N_("approved"), N_("delivered"), N_("done"), N_("handled"), N_("published")),
+        *(N_("sent"), N_("verified")),
+    ),
+    "wait": (
+        *(N_("discovering"), N_("failing"), N_("pending"), N_("received"), N_("requested"), N_("running")),
+        *(N_("silent"), N_("unsubscribing"), N_("unverified"), N_("waiting")),
+    ),
+    "bad": (
+        *(N_("dead"), N_("denied"), N_("disabled"), N_("expired"), N_("failed"), N_("given up")),
+        *(N_("refused"), N_("spam")),
+    ),
+    "idle": (
+        *(N_("cancelled"), N_("ended"), N_("gone"), N_("over"), N_("paused"), N_("rejected")),
+        *(N_("unsubscribed"), N_("unsupported")),
+    ),
 }
-TONES: Final = {state: tone for tone, states in _TONES.items() for state in states.split()}
+_TONES: Final = {said.replace(" ", "_"): tone for tone, several in _SAID.items() for said in several}
 
 
 class Marks:
@@ -36,4 +50,4 @@ class Marks:
         """Return a state as a word with a colour; states are ours, labels may be anybody's."""
         name = str(getattr(state, "value", state))
         said = escape(label or self._words.gettext(name.replace("_", " ")))
-        return Markup(f'<span class="tag {escape(tone or TONES.get(name, "idle"))}">{said}</span>')  # noqa: S704
+        return Markup(f'<span class="tag {escape(tone or _TONES.get(name, "idle"))}">{said}</span>')  # noqa: S704

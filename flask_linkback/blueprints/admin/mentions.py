@@ -133,7 +133,12 @@ def _decide(visit: Visit) -> ResponseReturnValue:
     for mention in chosen:
         _moderate(visit, mention, status)
     visit.say(
-        ngettext("%(n)s mention is %(status)s.", "%(n)s mentions are %(status)s.", len(chosen), status=status)
+        ngettext(
+            "%(n)s mention is %(status)s.",
+            "%(n)s mentions are %(status)s.",
+            len(chosen),
+            status=dict(_statuses())[status],
+        )
     )
     return visit.back()
 
@@ -141,7 +146,7 @@ def _decide(visit: Visit) -> ResponseReturnValue:
 def _decide_one(visit: Visit) -> ResponseReturnValue:
     status = _status()
     _moderate(visit, visit.obj, status)
-    visit.say(_("The mention is %(status)s.", status=status))
+    visit.say(_("The mention is %(status)s.", status=dict(_statuses())[status]))
     return visit.back()
 
 
