@@ -162,6 +162,7 @@ def test_the_wheel_has_all_that_the_package_needs(wheel: zipfile.Path) -> None:
     assert wanted <= shipped
     assert {"flask_linkback/py.typed", "flask_linkback/static/linkback/linkback.css"} <= shipped
     assert "flask_linkback/templates/linkback/macros.html" in shipped
+    assert "flask_linkback/translations/flask_linkback.pot" in shipped
 
 
 def test_the_wheel_has_nothing_else(wheel: zipfile.Path) -> None:

@@ -34,6 +34,7 @@ from flask_linkback.models import (
     Subscription,
     SubscriptionRequest,
     Topic,
+    digest,
 )
 from tests.admin.conftest import PREFIX, Visitor
 from tests.admin.stock import HOSTILE, fill
@@ -62,8 +63,11 @@ class Person(Hook):
 
 @pytest.fixture
 def blog(blogs: Callable[..., Blog], sqlite_url: str) -> Blog:
-    """A blog on SQLite: nothing here is another database's matter."""
-    made = blogs(sqlite_url, RUNNER="off", HUB_ENABLED=True)
+    """A blog on SQLite: most of this is no database's matter."""
+    return stocked(blogs(sqlite_url, RUNNER="off", HUB_ENABLED=True))
+
+
+def stocked(made: Blog) -> Blog:
     made.linkback.admin_access(lambda action, obj: True)
     made.linkback.admin_identity(lambda: "ada@example.org")
     made.linkback.hooks.register(Person)
@@ -408,8 +412,12 @@ FIELDS = (
 
 
 @pytest.fixture
-def unsending(blog: Blog, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> Visitor:
-    """A visitor whose tests go nowhere."""
+def unsending(
+    blogs: Callable[..., Blog], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Visitor, Blog]:
+    """A visitor whose tests go nowhere, and the blog, on each database."""
+    blog = stocked(blogs(database_url, RUNNER="off", HUB_ENABLED=True))
+    visitor = Visitor(blog)
     from flask_linkback.errors import Unreachable
     from flask_linkback.fetch import Fetcher
 
@@ -418,7 +426,7 @@ def unsending(blog: Blog, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(Fetcher, "post", refuse)
     visitor.get("/subscriptions")
-    return visitor
+    return visitor, blog
 
 
 @settings(
@@ -428,14 +436,22 @@ def unsending(blog: Blog, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> 
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_no_form_is_too_odd(unsending: Visitor, data: st.DataObject) -> None:
+def test_no_form_is_too_odd(unsending: tuple[Visitor, Blog], data: st.DataObject) -> None:
+    visitor, blog = unsending
+    with blog.app.app_context():  # what an example deleted
+        listener = blog.db.session.get(Listener, 2)
+        if listener is None:
+            values = {"id": 2, "hook": "person", "hook_hash": digest("person"), "url": "https://a.example/"}
+            now = blog.site.now()
+            blog.db.session.add(Listener(**values, host="a.example", created_at=now, updated_at=now))
+            blog.db.session.commit()
     screen, name = data.draw(st.sampled_from(ACTIONS))
     value = st.one_of(st.sampled_from(ODD), st.text(max_size=20))
     said = dict(data.draw(st.lists(st.tuples(st.sampled_from(FIELDS), value), max_size=8)))
     query = "?type=person" if screen.name == "listener_create" else ""
-    form = {"id": "1", **said, "action": name, "csrf_token": unsending.token}
+    form = {"id": "1", **said, "action": name, "csrf_token": visitor.token}
     body = "&".join(f"{key}={_quoted(each)}" for key, each in form.items())
-    answer = unsending.client.post(
+    answer = visitor.client.post(
         f"{PREFIX}{path_of(screen)}{query}", data=body, content_type="application/x-www-form-urlencoded"
     )
     assert answer.status_code in (200, 303, 400, 404, 413, 422), (screen.name, name, said)

@@ -14,7 +14,7 @@ from .lists import Listing, Text
 from .screens import Screen, Visit
 from .words import N_, cut
 
-__all__ = ["SCREENS", "Change", "changes_of", "page_of"]
+__all__ = ["SCREENS", "Change", "changes_of"]
 
 _PAGES: Final = frozenset(
     ("delivery", "event", "job", "link", "listener", "mention", "receipt", "subscriber", "subscription")

@@ -9,6 +9,7 @@ from flask import abort, request
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
+from ...models import Listener
 from ...webhooks import match, rotating
 from ...webhooks.hooks import Hook
 from ...webhooks.registry import HookRegistry
@@ -106,6 +107,11 @@ def _create(visit: Visit) -> ResponseReturnValue:
         if said.get("secret"):
             said.errors.setdefault("secret", _("Type it again: a page does not say it back."))
         return _page(visit, hook, config, matching, said)
+    return _created(visit, listener)
+
+
+def _created(visit: Visit, listener: Listener) -> ResponseReturnValue:
+    """Show a listener that was made, and its secret, this once."""
     after = {
         "hook": listener.hook,
         "url": listener.url,
