@@ -28,6 +28,7 @@ from flask_linkback.models import (
     Job,
     Listener,
     ListenerSecret,
+    ListenerState,
     Receipt,
     Secret,
     Subscriber,
@@ -443,7 +444,11 @@ def test_no_form_is_too_odd(unsending: tuple[Visitor, Blog], data: st.DataObject
         if listener is None:
             values = {"id": 2, "hook": "person", "hook_hash": digest("person"), "url": "https://a.example/"}
             now = blog.site.now()
-            blog.db.session.add(Listener(**values, host="a.example", created_at=now, updated_at=now))
+            blog.db.session.add(
+                Listener(
+                    **values, state=ListenerState.active, host="a.example", created_at=now, updated_at=now
+                )
+            )
             blog.db.session.commit()
     screen, name = data.draw(st.sampled_from(ACTIONS))
     value = st.one_of(st.sampled_from(ODD), st.text(max_size=20))
