@@ -72,7 +72,7 @@ def asked(blog: Blog) -> list[str]:
 def test_an_empty_list_says_what_to_do(visitor: Visitor) -> None:
     page = visitor.text("/subscriptions")
     assert "You follow nobody yet." in page
-    assert "<details open>" in page
+    assert '<details class="add" open>' in page
 
 
 @pytest.mark.parametrize("n", [1, 60])
@@ -114,7 +114,7 @@ def test_filters(blog: Blog, visitor: Visitor, query: dict[str, str], wanted: se
 def test_what_is_over_is_red_and_what_is_silent_is_said(blog: Blog, visitor: Visitor) -> None:
     add(blog, lease_expires_at=NOW - timedelta(days=1), silent=True, missed=3)
     page = visitor.text("/subscriptions")
-    assert 'class="tag bad">expired' in page
+    assert 'class="over"><time' in page
     assert "silent" in page
 
 

@@ -137,7 +137,7 @@ def _tells_of_type(value: str) -> sa.ColumnElement[bool]:
     return sa.exists().where(Event.id == Job.event_id, of_type(value))
 
 
-_STATE: Final = Choice(name="state", label=N_("Status"), choices=_states, condition=_in_state)
+_STATE: Final = Choice(name="state", label=N_("State"), choices=_states, condition=_in_state)
 _FILTERS: Final[tuple[Filter, ...]] = (
     _STATE,
     Choice(name="code", label=N_("Answer"), choices=_codes, condition=_answered),

@@ -40,7 +40,7 @@ def _statuses() -> list[tuple[str, str]]:
 
 def _states() -> list[tuple[str, str]]:
     return [
-        ("received", _("not looked at yet")),
+        ("received", _("not checked")),
         ("verified", _("verified")),
         ("gone", _("gone")),
         ("failed", _("failed")),
@@ -60,7 +60,7 @@ LIST: Final = Listing(
         ),
         Choice(
             name="state",
-            label=N_("Source"),
+            label=N_("Found"),
             choices=_states,
             condition=lambda value: Mention.state == MentionState(value),
         ),
