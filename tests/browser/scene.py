@@ -1,4 +1,4 @@
-"""Scene: a day of a small site with a blog and a shop, as an admin would show it. Nothing in it is hostile."""
+"""Scene: a day of a small site with a blog and a shop, as an admin would show it. Nothing is hostile."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from flask_linkback.models import (
 from flask_linkback.webhooks.recording import DELIVER
 from tests.apps import Blog
 
-__all__ = ["BASE_URL", "set_scene"]
+__all__ = ["BASE_URL", "LISTS", "set_scene", "tabs"]
 
 BASE_URL: Final = "https://lowtide.example"
 _SECRET: Final = "whsec_VGhlIHNlY3JldCBvZiBhIHNjZW5lLCBub3Qgb2YgYSBzaXRl"
@@ -68,6 +68,26 @@ _LISTENERS: Final = (
 _CITIES: Final = ("Oslo", "Bergen", "Lisbon", "Antwerp", "Gdańsk")
 _BUYERS: Final = ("Jim Halden", "Joanna Reis", "Simon Vos", "Jessica Lund", "Piotr Zając", "Amara Diallo")
 _REFUSED: Final = "The server answers 503: warehouse is being counted, come back at 22:00"
+LISTS: Final[Mapping[str, str]] = {
+    "overview": "/",
+    "mentions": "/mentions",
+    "links": "/links",
+    "directories": "/directories",
+    "blocks": "/blocks",
+    "subscriptions": "/subscriptions",
+    "hub": "/hub",
+    "hub_subscribers": "/hub?tab=subscribers",
+    "hooks": "/hooks",
+    "hooks_hooks": "/hooks?tab=hooks",
+    "listener_select": "/listeners/select",
+    "listener_create": "/listeners/create?type=order.paid",
+    "events": "/events",
+    "deliveries": "/deliveries",
+    "receivers": "/receivers",
+    "jobs": "/jobs",
+    "audit": "/audit",
+}
+"""The screens that are about no one thing."""
 
 
 def set_scene(blog: Blog) -> dict[str, str]:
@@ -102,7 +122,7 @@ class _Painter:
         self.blog.site.session.commit()
         failing = listeners[2]["id"]
         return {
-            **_LISTS,
+            **LISTS,
             "mention": f"/mentions/{mention}",
             "link": f"/links/{link}",
             "subscription": f"/subscriptions/{subscription}",
@@ -133,6 +153,7 @@ class _Painter:
             source = f"https://{host}/2026/{n}"
             slug = _POSTS[n % 4]
             status = MentionStatus.approved
+            state = MentionState.received if n == 23 else MentionState.verified
             if host == "cheap-anchors.example":
                 status = MentionStatus.spam
             elif n > 19 or n == 13:
@@ -143,7 +164,7 @@ class _Painter:
                     "key": digest("m", source), "status_key": digest("s", source)[:32], "source": source,
                     "source_key": digest(source), "source_host": host, "target": f"{BASE_URL}/post/{slug}",
                     "target_key": f"Post:{n % 4 + 1}", "target_hash": digest(f"Post:{n % 4 + 1}"),
-                    "protocol": protocol, "state": MentionState.received if n == 23 else MentionState.verified,
+                    "protocol": protocol, "state": state,
                     "status": status, "type": kind, "title": title, "content": _QUOTE,
                     "author_name": author, "author_url": f"https://{host}/" if author else "",
                     "received_at": at, "verified_at": at, "checked_at": at, "caller": "192.0.2.7",
@@ -156,10 +177,10 @@ class _Painter:
     def _links(self) -> int:
         said = (
             ("fernweh.example", LinkState.sent, "webmention", 202, ""),
-            ("tideline.example", LinkState.sent, "pingback", 200, "Pingback registered. Keep the web talking!"),
+            ("tideline.example", LinkState.sent, "pingback", 200, "Pingback registered. Thank you!"),
             ("brass-and-tin.example", LinkState.given_up, "webmention", 503, "The server answers 503."),
             ("wikipedia.example", LinkState.unsupported, "", None, ""),
-            ("oldrope.example", LinkState.refused, "webmention", 400, "The source does not link to the target."),
+            ("oldrope.example", LinkState.refused, "webmention", 400, "The source does not link to it."),
             ("saltpress.example", LinkState.sent, "trackback", 200, ""),
         )  # fmt: skip
         rows = []
@@ -186,21 +207,23 @@ class _Painter:
                 {
                     "page_key": digest(page), "page_url": page, "url": f"https://{host}/RPC2",
                     "success": host != "blogdir.example", "sent_at": self.ago(hours=9 * (12 - n)),
-                    "message": "The server answers 500." if host == "blogdir.example" else "Thanks for the ping.",
+                    "message": "Thanks." if host != "blogdir.example" else "The server answers 500.",
                 }
             )  # fmt: skip
         self.add(DirectoryPing, pings)
         return 15
 
     def _websub(self) -> tuple[int, int]:
+        superfeed, pubsub = "https://hub.superfeed.example/", "https://pubsub.example/hub"
+        states = SubscriptionState
         said = (
-            ("https://fernweh.example/feed.xml", "https://hub.superfeed.example/", SubscriptionState.active, 6),
-            ("https://tideline.example/atom", "https://hub.superfeed.example/", SubscriptionState.active, 2),
-            ("https://oldrope.example/rss", "https://pubsub.example/hub", SubscriptionState.expired, -1),
-            ("https://lanternhouse.example/feed", "https://pubsub.example/hub", SubscriptionState.denied, None),
-            ("https://kustvader.example/feed.json", "https://kustvader.example/hub", SubscriptionState.active, 9),
-            ("https://saltpress.example/feed", "https://pubsub.example/hub", SubscriptionState.requested, None),
-        )  # fmt: skip
+            ("https://fernweh.example/feed.xml", superfeed, states.active, 6),
+            ("https://tideline.example/atom", superfeed, states.active, 2),
+            ("https://oldrope.example/rss", pubsub, states.expired, -1),
+            ("https://lanternhouse.example/feed", pubsub, states.denied, None),
+            ("https://kustvader.example/feed.json", "https://kustvader.example/hub", states.active, 9),
+            ("https://saltpress.example/feed", pubsub, states.requested, None),
+        )
         subscriptions, requests, contents = [], [], []
         for n, (topic, hub, state, days) in enumerate(said, 1):
             has_lease = days is not None
@@ -237,12 +260,6 @@ class _Painter:
                 "created_at": self.ago(days=90), "content_id": len(contents) + n,
             }  # fmt: skip
             self.add(Topic, [topic_row])
-        states = (
-            SubscriberState.active,
-            SubscriberState.active,
-            SubscriberState.active,
-            SubscriberState.ended,
-        )
         readers = []
         for n in range(9):
             host = ("feedbird.example", "riverreader.example", "planet.example", "newsrack.example")[n % 4]
@@ -251,19 +268,18 @@ class _Painter:
                 {
                     "key": digest("reader", str(n)), "topic_id": n % 2 + 1, "topic_url": url,
                     "callback_url": f"https://{host}/websub/{7100 + n}", "callback_host": host,
-                    "secret": _SECRET, "state": states[n % 4], "lease_seconds": 864_000,
+                    "secret": Secret(_SECRET), "state": SubscriberState.ended if n == 3 else SubscriberState.active,
+                    "lease_seconds": 864_000,
                     "lease_expires_at": self.now + timedelta(days=n + 1), "created_at": self.ago(days=30),
                     "verified_at": self.ago(days=n), "reason": "",
                 }
             )  # fmt: skip
-        self.add(Subscriber, [{**row, "secret": Secret(_SECRET)} for row in readers])
+        self.add(Subscriber, readers)
         return 1, 1
 
     def _content(self, body: bytes, at: datetime, **of: int) -> dict[str, Any]:
-        return {
-            "digest": digest(str(of)), "content_type": "application/atom+xml", "body": body, "received_at": at,
-            **{"subscription_id": None, "topic_id": None, **of},
-        }  # fmt: skip
+        kind = "application/atom+xml"
+        return {"digest": digest(str(of)), "content_type": kind, "body": body, "received_at": at, **of}
 
     def _listeners(self) -> list[dict[str, Any]]:
         wanted = match.dump(
@@ -292,7 +308,7 @@ class _Painter:
         return rows
 
     def _deliveries(self, listeners: list[dict[str, Any]]) -> tuple[int, int]:
-        """Write a day of events and of what became of them; return the last that was given up, and its event."""
+        """Write a day of events and what became of them; return the last that failed, and its delivery."""
         events: list[dict[str, Any]] = []
         deliveries: list[dict[str, Any]] = []
         attempts: list[dict[str, Any]] = []
@@ -363,19 +379,18 @@ class _Painter:
         self, job: Mapping[str, Any], number: int, listener: Mapping[str, Any], at: datetime
     ) -> list[dict[str, Any]]:
         is_done = job["state"] is JobState.done
-        rows = []
-        for n in range(job["attempts"]):
-            rows.append(
-                {
-                    "job_id": number, "number": n + 1, "started_at": at + timedelta(minutes=(0, 1, 25, 138)[n]),
-                    "seconds": self.dice.uniform(0.03, 0.4), "outcome": "done" if is_done else "http",
-                    "url": listener["url"], "address": "203.0.113.9", "status_code": 200 if is_done else 503,
-                    "headers": {"Content-Type": "text/plain", "Server": "nginx"},
-                    "body": b"ok" if is_done else b"warehouse is being counted, come back at 22:00",
-                    "reason": "" if is_done else "The server answers 503.",
-                }
-            )  # fmt: skip
-        return rows
+        waited = (0, 1, 25, 138)
+        return [
+            {
+                "job_id": number, "number": n + 1, "started_at": at + timedelta(minutes=waited[n]),
+                "seconds": self.dice.uniform(0.03, 0.4), "outcome": "done" if is_done else "http",
+                "url": listener["url"], "address": "203.0.113.9", "status_code": 200 if is_done else 503,
+                "headers": {"Content-Type": "text/plain", "Server": "nginx"},
+                "body": b"ok" if is_done else b"warehouse is being counted, come back at 22:00",
+                "reason": "" if is_done else "The server answers 503.",
+            }
+            for n in range(job["attempts"])
+        ]  # fmt: skip
 
     def _receipts(self) -> int:
         rows = []
@@ -386,7 +401,8 @@ class _Painter:
             at = self.ago(hours=4 * (14 - n) - 3)
             rows.append(
                 {
-                    "key": digest("r", str(n)), "receiver": name, "message_id": f"{digest(str(n))[:8]}-4f1c-11f0",
+                    "key": digest("r", str(n)), "receiver": name,
+                    "message_id": f"{digest(str(n))[:8]}-4f1c-11f0",
                     "headers": {"user-agent": "GitHub-Hookshot/4be1", "content-type": "application/json"},
                     "body": body, "received_at": at, "reason": "" if is_done else "KeyError: 'repository'",
                     "handled_at": at + timedelta(seconds=1) if is_done else None,
@@ -404,7 +420,8 @@ class _Painter:
         )
         blocks = [
             {
-                "key": digest("b", host), "lookup": digest("host", host), "kind": BlockKind.host, "value": host,
+                "key": digest("b", host), "lookup": digest("host", host), "kind": BlockKind.host,
+                "value": host,
                 "list_name": name, "reason": reason, "created_at": self.ago(days=12 - n),
                 "expires_at": self.now + timedelta(days=30) if n == 1 else None,
             }
@@ -421,7 +438,7 @@ class _Painter:
         )
         audits = [
             {
-                "at": self.ago(hours=20 - 3 * n), "who": ("ada@lowtide.example", "ben@lowtide.example")[n % 2],
+                "at": self.ago(hours=20 - 3 * n), "who": f"{('ada', 'ben')[n % 2]}@lowtide.example",
                 "action": action, "object_key": about, "before": before, "after": after, "reason": reason,
             }
             for n, (action, about, before, after, reason) in enumerate(done)
@@ -441,24 +458,3 @@ def tabs(listener: int) -> dict[str, str]:
         "listener": f"/listeners/{listener}",
         **{f"listener_{tab}": f"/listeners/{listener}?tab={tab}" for tab in names},
     }
-
-
-_LISTS: Final = {
-    "overview": "/",
-    "mentions": "/mentions",
-    "links": "/links",
-    "directories": "/directories",
-    "blocks": "/blocks",
-    "subscriptions": "/subscriptions",
-    "hub": "/hub",
-    "hub_subscribers": "/hub?tab=subscribers",
-    "hooks": "/hooks",
-    "hooks_hooks": "/hooks?tab=hooks",
-    "listener_select": "/listeners/select",
-    "listener_create": "/listeners/create?type=order.paid",
-    "events": "/events",
-    "deliveries": "/deliveries",
-    "receivers": "/receivers",
-    "jobs": "/jobs",
-    "audit": "/audit",
-}
