@@ -268,7 +268,8 @@ class _Painter:
                 {
                     "key": digest("reader", str(n)), "topic_id": n % 2 + 1, "topic_url": url,
                     "callback_url": f"https://{host}/websub/{7100 + n}", "callback_host": host,
-                    "secret": Secret(_SECRET), "state": SubscriberState.ended if n == 3 else SubscriberState.active,
+                    "secret": Secret(_SECRET),
+                    "state": SubscriberState.ended if n == 3 else SubscriberState.active,
                     "lease_seconds": 864_000,
                     "lease_expires_at": self.now + timedelta(days=n + 1), "created_at": self.ago(days=30),
                     "verified_at": self.ago(days=n), "reason": "",
