@@ -2,7 +2,7 @@
 #   make demo ONCE=1    make test ARGS="-k journeys"    make bench PYTHON=python3.12
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs screenshots bench hostile faults clean
+.PHONY: help demo test lint docs pot screenshots bench hostile faults clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,6 +26,13 @@ lint: $(VENV)/.dev  ## Style, types and import contracts
 
 docs: $(VENV)/.dev  ## The documentation, in docs/_build/html
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+pot: $(VENV)/.dev  ## The messages of the admin, for translators
+	@$(BIN)/pybabel --quiet extract --mapping-file pyproject.toml --no-default-keywords \
+	  --keyword _ --keyword gettext --keyword N_ --keyword ngettext:1,2 \
+	  --add-location file --sort-by-file --width 110 --project Flask-Linkback \
+	  --header-comment "# What the admin of Flask-Linkback says, for translators: made by make pot." \
+	  --output-file flask_linkback/translations/flask_linkback.pot flask_linkback
 
 screenshots: $(VENV)/.dev  ## Pictures of each screen of the admin, in docs/_build/screenshots and docs/images
 	@$(BIN)/python -m tests.browser.screenshots

@@ -37,10 +37,8 @@ class Visitor:
 
     def send(self, path: str, action: str, follow: bool = True, **values: Any) -> TestResponse:
         """Send one of the forms of a page, with the token that the page has."""
-        # where nothing can be done the page has no form; that of blocks always has one
-        pages = (self.get(each).text for each in (path, path.partition("?")[0], "/blocks"))
-        found = next(filter(None, map(_TOKEN.search, pages)), None)
-        self.token = found[1] if found else self.token
+        for each in (path, path.partition("?")[0]):
+            self.get(each)
         data = {"action": action, "csrf_token": self.token, **values}
         return self.client.post(f"{self.prefix}{path}", data=data, follow_redirects=follow)
 
