@@ -1,7 +1,7 @@
 """The lists of the admin at a million rows in every table, beside a bare page of Flask with one query.
 
-The bare page shows fifty rows of the same table, read by the ORM, in a template of Jinja. Both are asked for
-in this process: what is measured is the page, not a server.
+The bare page shows fifty rows of the same table, read by the ORM, in a template of Jinja: a link to each, six
+of its columns, and nothing else. Both are asked for in this process: what is measured is the page, not a server.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ SEED: Final = 1_000
 _UNIQUE: Final = ("key", "status_key", "token", "uid")
 _OTHERS: Final = ("listener_id", "event_id", "job_id", "subscription_id", "topic_id")
 BARE: Final = """<!doctype html><title>Bare</title><table>{% for row in rows %}
-<tr><td>{{ row.id }}</td><td>{{ row }}</td></tr>{% endfor %}</table>"""
+<tr><td><a href="{{ url_for('bare_list', name=name, id=row.id) }}">{{ row.id }}</a></td>
+{% for column in columns %}<td>{{ row[column] }}</td>{% endfor %}</tr>{% endfor %}</table>"""
 
 
 def fill(place: Place, count: int) -> None:
@@ -139,7 +140,8 @@ def open_admin(place: Place) -> None:
 
     def bare(name: str) -> str:
         newest = sa.select(LISTS[name]).order_by(LISTS[name].id.desc()).limit(50)
-        return render_template_string(BARE, rows=db.session.scalars(newest).all())
+        columns = [column.name for column in LISTS[name].__table__.columns if column.name != "id"][:6]
+        return render_template_string(BARE, rows=db.session.scalars(newest).all(), name=name, columns=columns)
 
     place.app.add_url_rule("/bare/<name>", "bare_list", bare)
 

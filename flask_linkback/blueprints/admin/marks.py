@@ -46,6 +46,11 @@ class Marks:
         said = escape(self._words.ago(at))
         return Markup(f'<time datetime="{at.isoformat()}" title="{stamp(at)}">{said}</time>')  # noqa: S704
 
+    def tick(self, id: int, label: str) -> Markup:  # noqa: A002  as a row has it
+        """Return the cell with the box that ticks a row."""
+        box = f'<input type="checkbox" name="id" value="{id}" aria-label="{escape(label)}">'
+        return Markup(f'<td class="tick">{box}</td>')  # noqa: S704  escaped
+
     def tag(self, state: Any, label: str | None = None, tone: str | None = None) -> Markup:
         """Return a state as a word with a colour; states are ours, labels may be anybody's."""
         name = str(getattr(state, "value", state))

@@ -316,6 +316,7 @@ def _tools() -> dict[str, Any]:
         "span": said.span,
         "stamp": words.stamp,
         "tag": marks.tag,
+        "tick": marks.tick,
         "url_for": _Urls(),
         "when": marks.when,
     }
