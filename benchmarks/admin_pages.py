@@ -1,7 +1,7 @@
 """The lists of the admin at a million rows in every table, beside a bare page of Flask with one query.
 
 The bare page shows fifty rows of the same table, read by the ORM, in a template of Jinja: a link to each, six
-of its columns, and nothing else. Both are asked for in this process: what is measured is the page, not a server.
+of its columns, and nothing else. Both are asked for in this process: what is measured is the page, no server.
 """
 
 from __future__ import annotations
