@@ -15,7 +15,7 @@ demo: $(VENV)/.package  ## Two blogs tell each other what they link to; ONCE=1 e
 	@$(BIN)/python -m example.demo $(if $(ONCE),--once)
 
 test: $(VENV)/.dev  ## The tests
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS)
 
 lint: $(VENV)/.dev  ## Style, types and import contracts
 	@$(BIN)/ruff check --quiet
@@ -41,7 +41,7 @@ bench: $(VENV)/.dev  ## The figures that the design promises
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 hostile: $(VENV)/.dev  ## Every example and document of strangers, in full; the tests try a part
-	@LINKBACK_TEST_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(or $(ARGS),tests/hostile tests/protocols tests/feeds tests/test_fetch_hostile.py tests/test_migrations.py tests/journeys)
+	@LINKBACK_TEST_FULL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(or $(ARGS),tests/hostile tests/protocols tests/feeds tests/test_fetch_hostile.py tests/test_migrations.py tests/journeys tests/browser)
 
 faults: $(VENV)/.dev  ## Kills, floods and poison in full: the promise, seen
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -126,9 +126,10 @@ def test_two_blogs_tell_each_other(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", some([signal.SIGINT, signal.SIGTERM], each=2))
 def test_a_signal_ends_it_and_nothing_is_left(tmp_path: Path, number: signal.Signals) -> None:
-    with staying_demo(tmp_path) as (demo, ports, _):
+    with staying_demo(tmp_path) as (demo, ports, said):
         assert len(ports) == 2
         assert all(is_open(port) for port in ports)
+        admins_open_by_the_password_of_this_run(ports, said)
         demo.send_signal(number)
         _, errors = demo.communicate(timeout=SECONDS)
     assert demo.returncode == 0, errors
@@ -137,19 +138,17 @@ def test_a_signal_ends_it_and_nothing_is_left(tmp_path: Path, number: signal.Sig
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_admins_open_by_the_password_of_this_run(tmp_path: Path) -> None:
-    with staying_demo(tmp_path) as (demo, ports, said):
-        (password,) = re.findall(r"the password of this run: (\S+)$", said, re.MULTILINE)
-        addresses = re.findall(r"(http://\S+/linkback/admin/)", said)
-        assert [f"http://127.0.0.1:{port}/linkback/admin/" for port in ports] == addresses
-        for address in addresses:
-            for given, status in ((password, 200), (password[:-1], 401), ("", 401)):
-                assert knock(address, f"ada:{given}") == status
-            assert knock(address, "") == 401
-        assert knock(f"{addresses[0]}subscribers/1", f"ada:{password}") == 200  # who followed
-        assert knock(f"{addresses[1]}subscriptions/1", f"ada:{password}") == 200
-        demo.send_signal(signal.SIGINT)
-        demo.communicate(timeout=SECONDS)
+def admins_open_by_the_password_of_this_run(ports: list[int], said: str) -> None:
+    """Fail unless each blog's admin opens by the password that was said, and by no other."""
+    (password,) = re.findall(r"the password of this run: (\S+)$", said, re.MULTILINE)
+    addresses = re.findall(r"(http://\S+/linkback/admin/)", said)
+    assert [f"http://127.0.0.1:{port}/linkback/admin/" for port in ports] == addresses
+    for address in addresses:
+        for given, status in ((password, 200), (password[:-1], 401), ("", 401)):
+            assert knock(address, f"ada:{given}") == status
+        assert knock(address, "") == 401
+    assert knock(f"{addresses[0]}subscribers/1", f"ada:{password}") == 200  # who followed
+    assert knock(f"{addresses[1]}subscriptions/1", f"ada:{password}") == 200
     assert len(password) >= 12
 
 
