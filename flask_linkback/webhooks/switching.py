@@ -26,6 +26,7 @@ from .listeners import ACTIVE, forget
 from .options import options_of
 from .recording import DELIVER, MAX_TYPE_CHARACTERS
 from .registry import HookRegistry
+from .trying import recent
 from .values import plain
 
 __all__ = ["TEST_TYPE", "Tested", "pause", "remove", "resume", "send_test"]
@@ -151,7 +152,7 @@ def _write_well(site: Site, session: Session, listener: Listener) -> None:
 
 def _event(site: Site, session: Session, listener: Listener, data: Any, type_: str | None) -> Event:
     """Return an event that is told of and not kept."""
-    newest = _newest(session, listener) if type_ is None or data is None else None
+    newest = next(iter(recent(site, listener.hook, 1)), None) if type_ is None or data is None else None
     if type_ is None:
         pattern = listener.hook
         known = TEST_TYPE if pattern.endswith("*") else pattern
@@ -180,17 +181,6 @@ def _name_of_hook(site: Site, type_: str) -> str:
     while name not in hooks and "." in name:
         name = name.rpartition(".")[0]
     return name if name in hooks else type_
-
-
-def _newest(session: Session, listener: Listener) -> Event | None:
-    """Return the newest event that a listener hears of, whatever it wants of it."""
-    pattern = listener.hook
-    asked = sa.select(Event).where(Event.data.is_not(None)).order_by(Event.id.desc()).limit(1)
-    if pattern.endswith("*"):
-        asked = asked.where(Event.type.startswith(pattern[:-1], autoescape=True))
-    else:
-        asked = asked.where(sa.or_(Event.type == pattern, Event.hook == pattern))
-    return session.scalar(asked)
 
 
 def _send(delivery: Delivery) -> Tested:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import sqlalchemy as sa
 
 from ...models import Audit
 from ...site import Site
 from .access import Access
 
-__all__ = ["note"]
+__all__ = ["history", "note"]
 
 
 def note(
@@ -36,3 +38,9 @@ def note(
             reason=reason[:1000],
         )
     )
+
+
+def history(site: Site, *object_keys: str, most: int = 20) -> Sequence[Audit]:
+    """Return what was done to something lately, by any of its keys, the newest first."""
+    asked = sa.select(Audit).where(Audit.object_key.in_(object_keys)).order_by(Audit.id.desc())
+    return site.session.scalars(asked.limit(most)).all()

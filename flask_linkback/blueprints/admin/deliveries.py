@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -16,7 +16,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session, defer
 
 from ...errors import ReplayRefused
-from ...models import Attempt, Audit, Event, Job, JobState, Listener
+from ...models import Attempt, Event, Job, JobState, Listener
 from ...site import Site
 from ...webhooks import replaying
 from ...webhooks.delivering import NOT_KEPT, Message, attempts_allowed, draft
@@ -28,7 +28,7 @@ from ...webhooks.recording import DELIVER
 from . import auditing, reach
 from .access import Right
 from .curl import MAX_BODY_BYTES, curl_of
-from .jobs import attempts_of
+from .jobs import attempts_of, last_attempts
 from .lists import Choice, Filter, Listing, Rows, Since, Text
 from .screens import Action, Failed, Screen, Visit
 from .words import N_, ngettext
@@ -205,7 +205,7 @@ def _told(site: Site, found: Sequence[Job]) -> list[Told]:
     session, now = site.session, site.now()
     listeners = _by_id(session, _LISTENERS, {job.listener_id for job in found})
     events = _by_id(session, _EVENTS, {job.event_id for job in found})
-    lasts = _last_attempts(session, [job.id for job in found])
+    lasts = last_attempts(site, [job.id for job in found])
     told = []
     for job in found:
         listener, event = listeners.get(job.listener_id), events.get(job.event_id)
@@ -217,7 +217,6 @@ def _told(site: Site, found: Sequence[Job]) -> list[Told]:
 # columns alone: objects of the ORM would take longer than the rest of the page
 _LISTENERS: Final = sa.select(Listener.id, Listener.host, Listener.options, Listener.state)
 _EVENTS: Final = sa.select(Event.id, Event.type, Event.hook, Event.object_key)
-_ATTEMPTS: Final = sa.select(Attempt.job_id, Attempt.status_code, Attempt.seconds, Attempt.outcome)
 
 
 def _by_id(session: Session, asked: Any, ids: Iterable[int | None]) -> dict[int | None, Any]:
@@ -226,13 +225,6 @@ def _by_id(session: Session, asked: Any, ids: Iterable[int | None]) -> dict[int 
         return {}
     rows = session.execute(asked.where(asked.selected_columns.id.in_(wanted)))
     return {row.id: row for row in rows}
-
-
-def _last_attempts(session: Session, ids: Sequence[int]) -> Mapping[int, Any]:
-    if not ids:
-        return {}
-    newest = sa.select(sa.func.max(Attempt.id)).where(Attempt.job_id.in_(ids)).group_by(Attempt.job_id)
-    return {row.job_id: row for row in session.execute(_ATTEMPTS.where(Attempt.id.in_(newest)))}
 
 
 def allowed_of(site: Site, listener: Any, event: Any) -> int:
@@ -268,7 +260,6 @@ def _show(visit: Visit) -> ResponseReturnValue:
     session = site.session
     listener = session.get(Listener, job.listener_id)
     event = session.get(Event, job.event_id)
-    asked = sa.select(Audit).where(Audit.object_key.in_((f"delivery:{job.id}", f"job:{job.id}")))
     return visit.render(
         "delivery",
         job=job,
@@ -277,7 +268,7 @@ def _show(visit: Visit) -> ResponseReturnValue:
         status=status_of(job, site.now(), partial(allowed_of, site, listener, event)),
         attempts=attempts_of(visit, job),
         sent=_request(site, event, listener),
-        history=session.scalars(asked.order_by(Audit.id.desc()).limit(20)).all(),
+        history=auditing.history(visit.site, f"delivery:{job.id}", f"job:{job.id}"),
     )
 
 

@@ -14,7 +14,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session, defer
 
 from ...errors import ReplayRefused
-from ...models import Audit, Event, Job, JobState, Listener, digest
+from ...models import Event, Job, JobState, Listener, digest
 from ...site import Site
 from ...webhooks import replaying
 from ...webhooks.dispatch import decides_itself, hook_of
@@ -24,8 +24,8 @@ from ...webhooks.trying import why_each
 from . import auditing, reach
 from .access import Right
 from .deliveries import TAIL_SECONDS, Status, allowed_of, of_type, status_of
-from .lists import Listing, Since, Text
-from .screens import Action, Failed, Screen, Visit, is_id
+from .lists import Listing, Since, Text, whole_number
+from .screens import Action, Failed, Screen, Visit
 from .words import N_, ngettext
 from .words import gettext as _
 
@@ -112,7 +112,6 @@ def _load(visit: Visit, id_: int) -> Event | None:
 def _show(visit: Visit) -> ResponseReturnValue:
     site, event = visit.site, visit.obj
     session = site.session
-    asked = sa.select(Audit).where(Audit.object_key == f"event:{event.id}")
     of_it = sa.select(Job).where(Job.event_id == event.id, Job.kind == DISPATCH).options(defer(Job.payload))
     hearings = _hearings(visit, event)
     changed = list((event.changes or {}).items())
@@ -128,9 +127,7 @@ def _show(visit: Visit) -> ResponseReturnValue:
         most=MOST_LISTENERS,
         count=_counts(visit, [event.id]).get(event.id, Count()),
         # whoever acts on it is somebody of the admin: an owner does not see who
-        history=session.scalars(asked.order_by(Audit.id.desc()).limit(20)).all()
-        if visit.owner is None
-        else [],
+        history=auditing.history(visit.site, f"event:{event.id}") if visit.owner is None else [],
     )
 
 
@@ -214,8 +211,7 @@ def _send(visit: Visit) -> ResponseReturnValue:
 
 
 def _listener(visit: Visit) -> Listener:
-    said = request.form.get("listener", "")
-    wanted = Listener.id == (int(said) if is_id(said) else 0)
+    wanted = Listener.id == (whole_number(request.form.get("listener", "")) or 0)
     listener = visit.site.session.scalar(sa.select(Listener).where(wanted, *reach.listeners(visit)))
     if listener is None:
         raise Failed(_("The listener is gone."))

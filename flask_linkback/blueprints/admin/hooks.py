@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 from flask import request
@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import defer
 
 from ...errors import MatchError, MissingExtra
-from ...models import Attempt, Job, JobState, Listener, ListenerState, digest
+from ...models import Job, JobState, Listener, ListenerState, digest
 from ...site import Site
 from ...webhooks import match, switching
 from ...webhooks.hooks import Hook
@@ -21,8 +21,10 @@ from ...webhooks.recording import DELIVER
 from ...webhooks.registry import HookRegistry
 from . import auditing, reach
 from .access import Right
-from .charts import Spark, Stack, spark_of
-from .lists import WINDOW, Choice, Listing, Text
+from .charts import Spark, spark_of
+from .jobs import last_attempts
+from .lists import Choice, Listing, Text
+from .outcomes import by_listener
 from .screens import Action, Screen, Visit
 from .words import N_, ngettext
 from .words import gettext as _
@@ -32,17 +34,14 @@ __all__ = [
     "change_state",
     "delete",
     "in_words",
-    "last_attempts",
     "load",
     "name_of",
 ]
 
-HOURS: Final = 24
 EACH: Final = 3
 """Hours in a bar."""
 MOST_HOOKS: Final = 100
 MOST_COUNTED: Final = 1000
-_ENDED: Final = (JobState.done, JobState.dead)
 
 
 def states() -> list[tuple[str, str]]:
@@ -224,7 +223,7 @@ def _counted(visit: Visit, hooks: Sequence[Hook]) -> Sequence[int]:
 
 def _rows(visit: Visit, listeners: Sequence[Listener]) -> list[Row]:
     ids = [each.id for each in listeners]
-    stacks, last = _by_listener(visit.site, ids), _last(visit.site, ids)
+    stacks, last = by_listener(visit.site, ids, EACH), _last(visit.site, ids)
     rows = []
     for each in listeners:
         own = stacks.get(each.id, [])
@@ -239,37 +238,6 @@ def _rows(visit: Visit, listeners: Sequence[Listener]) -> list[Row]:
             )
         )
     return rows
-
-
-def _by_listener(site: Site, ids: Sequence[int]) -> dict[int, list[Stack]]:
-    """Return what became of the deliveries of the last day, for those listeners that had any."""
-    if not ids:
-        return {}
-    begin = site.now() - timedelta(hours=HOURS)
-    starts = [begin + timedelta(hours=n) for n in range(0, HOURS, EACH)]
-    bucket = sa.case(*[(Job.finished_at >= start, n) for n, start in reversed(list(enumerate(starts)))])
-    newest = sa.select(sa.func.max(Job.id) - WINDOW).scalar_subquery()
-    asked = (
-        sa.select(Job.listener_id, bucket.label("bucket"), Job.state, sa.func.count())
-        .where(
-            Job.listener_id.in_(ids),
-            Job.id > newest,
-            Job.kind == DELIVER,
-            Job.state.in_(_ENDED),
-            Job.finished_at >= begin,
-        )
-        .group_by(Job.listener_id, sa.text("bucket"), Job.state)
-    )
-    counts: dict[int, dict[tuple[int, JobState], int]] = {}
-    for id_, n, state, count in site.session.execute(asked):
-        counts.setdefault(id_, {})[n, state] = count
-    return {
-        id_: [
-            Stack(label="", good=each.get((n, JobState.done), 0), bad=each.get((n, JobState.dead), 0))
-            for n in range(len(starts))
-        ]
-        for id_, each in counts.items()
-    }
 
 
 def _last(site: Site, ids: Sequence[int]) -> dict[int, Last]:
@@ -299,15 +267,6 @@ def _last(site: Site, ids: Sequence[int]) -> dict[int, Last]:
             outcome=tried.outcome if tried else "",
         )
     return found
-
-
-def last_attempts(site: Site, job_ids: Sequence[int]) -> dict[int, Any]:
-    """Return the last attempt of each job, without what was answered."""
-    if not job_ids:
-        return {}
-    columns = (Attempt.job_id, Attempt.started_at, Attempt.seconds, Attempt.outcome, Attempt.status_code)
-    asked = sa.select(*columns).where(Attempt.job_id.in_(job_ids)).order_by(Attempt.id)
-    return {each.job_id: each for each in site.session.execute(asked)}
 
 
 # --- what is done to those that are ticked --------------------------------------------------------------

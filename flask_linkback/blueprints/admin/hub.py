@@ -14,13 +14,13 @@ from sqlalchemy.orm import defer
 from werkzeug.routing import BuildError
 
 from ...errors import BaseURLMissing
-from ...models import Attempt, Audit, Content, Job, Subscriber, SubscriberState, Topic
+from ...models import Attempt, Content, Job, Subscriber, SubscriberState, Topic
 from ...site import Site
 from ...websub import distributing, subscribers
 from ...websub.hub import DELIVER, hub_url
 from . import auditing
 from .access import Right
-from .lists import Choice, Listing, Text
+from .lists import Choice, Listing, Text, whole_number
 from .screens import Action, Failed, Screen, Visit
 from .words import N_, ngettext
 from .words import gettext as _
@@ -31,7 +31,6 @@ _MOST_DELIVERIES: Final = 30
 _MOST_ATTEMPTS: Final = 400
 _LONGEST_REASON: Final = 300
 _OPEN: Final = (SubscriberState.pending, SubscriberState.active)
-_MOST_DIGITS: Final = 18
 
 
 def _states() -> list[tuple[str, str]]:
@@ -45,8 +44,9 @@ def _states() -> list[tuple[str, str]]:
 
 def _of_topic(said: str) -> sa.ColumnElement[bool]:
     """The condition that a subscriber follows a topic, by its number or a part of its URL."""
-    if said.isascii() and said.isdigit() and len(said) <= _MOST_DIGITS:
-        return Subscriber.topic_id == int(said)
+    number = whole_number(said)
+    if number is not None:
+        return Subscriber.topic_id == number
     return Subscriber.topic_id.in_(sa.select(Topic.id).where(Topic.url.icontains(said, autoescape=True)))
 
 
@@ -166,7 +166,6 @@ def _show_one(visit: Visit) -> ResponseReturnValue:
 def _show_with(visit: Visit, *, denying: str | None = None) -> str:
     """Show a subscriber; ``denying`` is the reason with which somebody is about to end it."""
     session, subscriber = visit.site.session, visit.obj
-    asked = sa.select(Audit).where(Audit.object_key == f"subscriber:{subscriber.id}")
     deliveries = distributing.deliveries_of(session, subscriber, limit=_MOST_DELIVERIES)
     return visit.render(
         "subscriber",
@@ -181,7 +180,7 @@ def _show_with(visit: Visit, *, denying: str | None = None) -> str:
         denying=denying,
         deliveries=deliveries,
         attempts=_attempts_of(visit.site, deliveries),
-        history=session.scalars(asked.order_by(Audit.id.desc()).limit(20)).all(),
+        history=auditing.history(visit.site, f"subscriber:{subscriber.id}"),
     )
 
 

@@ -10,7 +10,7 @@ from flask import url_for
 from flask.typing import ResponseReturnValue
 
 from ...linkbacks import sending
-from ...models import Attempt, Audit, Job, Link, LinkState
+from ...models import Attempt, Job, Link, LinkState
 from ...outbox import jobs
 from . import auditing
 from .access import Right
@@ -80,14 +80,13 @@ def _show(visit: Visit) -> ResponseReturnValue:
     session = visit.site.session
     about = sa.select(Job).where(Job.key == link.key, Job.kind == sending.SEND)
     found = session.scalars(about.order_by(Job.id.desc()).limit(_MOST_JOBS)).all()
-    asked = sa.select(Audit).where(Audit.object_key == f"link:{link.id}")
     return visit.render(
         "link",
         link=link,
         jobs=found,
         attempts=_attempts(visit, found),
         can_be_resent=sending.can_be_resent(link),
-        history=session.scalars(asked.order_by(Audit.id.desc()).limit(20)).all(),
+        history=auditing.history(visit.site, f"link:{link.id}"),
     )
 
 

@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import defer
 
 from ...errors import ConfigError
-from ...models import Audit, Event, Job, JobState, Listener, ListenerSecret, ListenerState
+from ...models import Event, Job, JobState, Listener, ListenerSecret, ListenerState
 from ...protocols import standardwebhooks
 from ...webhooks import replaying, rotating, shaking, switching, trying
 from ...webhooks.health import disabled_at
@@ -24,12 +24,12 @@ from ...webhooks.listeners import change_listener, hears
 from ...webhooks.options import options_of
 from ...webhooks.recording import DELIVER, MAX_BYTES
 from ...webhooks.registry import HookRegistry
-from . import auditing, details, reach
+from . import auditing, details, outcomes, reach
 from .access import Right
 from .charts import bars_of
-from .hooks import change_state, delete, in_words, last_attempts, load
+from .hooks import change_state, delete, in_words, load
+from .jobs import last_attempts
 from .lists import WINDOW, Since, capped_count
-from .overview import deliveries_by_hour
 from .screens import Action, Failed, Screen, Visit
 from .words import N_, cut, ngettext
 from .words import gettext as _
@@ -112,7 +112,7 @@ def _page(visit: Visit, tab: str, **values: Any) -> ResponseReturnValue:
 
 def _overview(visit: Visit) -> Mapping[str, Any]:
     listener, site = visit.obj, visit.site
-    stacks = deliveries_by_hour(site, site.now(), [Job.listener_id == listener.id])
+    stacks = outcomes.by_hour(site, site.now(), Job.listener_id == listener.id)
     good, bad = sum(stack.good for stack in stacks), sum(stack.bad for stack in stacks)
     return {
         "wanted": in_words(listener),
@@ -164,9 +164,7 @@ def _withheld(visit: Visit) -> Mapping[str, Any]:
     listener = visit.obj
     try:
         found = trying.withheld(visit.site, listener, _MANY, within=WINDOW)
-    except ConfigError as error:  # a pattern that needs an extra
-        return {"withheld": [], "broken": str(error), "wanted": in_words(listener)}
-    except ValueError as error:  # a filter that an application stored by itself
+    except (ConfigError, ValueError) as error:  # a pattern that needs an extra, a filter of others
         return {"withheld": [], "broken": str(error), "wanted": in_words(listener)}
     shown = {event.id for event in reach.visible(visit, [event for event, _reason in found])}
     return {
@@ -246,8 +244,7 @@ def _settings(visit: Visit) -> Mapping[str, Any]:
 
 
 def _history(visit: Visit) -> Mapping[str, Any]:
-    asked = sa.select(Audit).where(Audit.object_key == f"listener:{visit.obj.id}")
-    return {"history": visit.site.session.scalars(asked.order_by(Audit.id.desc()).limit(_MANY)).all()}
+    return {"history": auditing.history(visit.site, f"listener:{visit.obj.id}", most=_MANY)}
 
 
 _TABS: Final[Mapping[str, tuple[str, str, Callable[[Visit], Mapping[str, Any]]]]] = {
@@ -365,11 +362,7 @@ def _owe(
 
 
 def _since(visit: Visit) -> datetime:
-    try:
-        since: datetime | None = _SINCE.parse(request.form.get("since", ""))
-        since = None if since is None else since.astimezone(UTC)
-    except OverflowError:
-        since = None
+    since: datetime | None = _SINCE.parse(request.form.get("since", ""))
     if since is None:
         raise Failed(_("Say since when, in UTC."))
     if since < visit.site.now() - replaying.RECOVERABLE:

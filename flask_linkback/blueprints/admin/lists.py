@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from ...models import Base
 
-__all__ = ["Choice", "Filter", "Listing", "Rows", "Since", "Text", "capped", "capped_count"]
+__all__ = ["Choice", "Filter", "Listing", "Rows", "Since", "Text", "capped", "capped_count", "whole_number"]
 
 M = TypeVar("M", bound=Base)
 Condition = sa.ColumnElement[bool]
@@ -27,6 +27,7 @@ WINDOW: Final = 20_000
 """How many rows a page looks at for a filter that no index serves."""
 MOST_COUNTED: Final = 100
 _LONGEST: Final = 500
+_MOST_DIGITS: Final = 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Filter:
 
     def parse(self, said: str) -> Any:
         """Return the value that was meant; None for none, and for rubbish."""
-        return said or None
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ class Text(Filter):
         said = said.strip()[:_LONGEST].replace("\0", "")
         if not self.number:
             return said.encode("utf-8", "replace").decode() or None
-        return int(said) if said.isascii() and said.isdigit() and len(said) < 19 else None
+        return whole_number(said)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,6 @@ class Listing(Generic[M]):
     filters: Sequence[Filter] = ()
     options: Sequence[Any] = field(default_factory=tuple)
     """Loader options: no page loads what it does not show."""
-    per_page: int = PER_PAGE
 
     def values(self) -> dict[str, Any]:
         """Return the filters that the query string sets."""
@@ -142,17 +142,17 @@ class Listing(Generic[M]):
             window = self._window(session, after, before)
             asked = asked.where(key > window[0], key <= window[1])
         if before is not None:
-            found = list(session.scalars(asked.where(key > before).order_by(key).limit(self.per_page + 1)))
-            has_more = len(found) > self.per_page
-            rows = found[: self.per_page][::-1]
+            found = list(session.scalars(asked.where(key > before).order_by(key).limit(PER_PAGE + 1)))
+            has_more = len(found) > PER_PAGE
+            rows = found[:PER_PAGE][::-1]
             newer = rows[0].id if has_more else None
             older = rows[-1].id if rows else before + 1
         else:
             if after is not None:
                 asked = asked.where(key < after)
-            found = list(session.scalars(asked.order_by(key.desc()).limit(self.per_page + 1)))
-            rows = found[: self.per_page]
-            older = rows[-1].id if len(found) > self.per_page else None
+            found = list(session.scalars(asked.order_by(key.desc()).limit(PER_PAGE + 1)))
+            rows = found[:PER_PAGE]
+            older = rows[-1].id if len(found) > PER_PAGE else None
             newer = rows[0].id if after is not None and rows else None
         further, searched = None, 0
         if window is not None and older is None and before is None and window[0] > 0:
@@ -178,8 +178,12 @@ class Listing(Generic[M]):
 
 
 def _key(name: str) -> int | None:
-    said = request.args.get(name, "")
-    return int(said) if said.isascii() and said.isdigit() and len(said) < 19 else None
+    return whole_number(request.args.get(name, ""))
+
+
+def whole_number(said: str) -> int | None:
+    """Return a number that somebody typed, small enough for any database; None for what is none."""
+    return int(said) if said.isascii() and said.isdigit() and len(said) <= _MOST_DIGITS else None
 
 
 def capped_count(session: Session, *conditions: Condition, most: int = MOST_COUNTED) -> int:

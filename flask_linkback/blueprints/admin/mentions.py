@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import sqlalchemy as sa
 from flask import request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import defer
 
 from ...linkbacks import moderation
 from ...linkbacks.spam import SpamChecks
-from ...models import Audit, Mention, MentionState, MentionStatus
+from ...models import Mention, MentionState, MentionStatus
 from ...site import Site
+from . import auditing
 from .access import Access, Right
 from .lists import Choice, Listing, Text, capped
 from .screens import Action, Failed, Screen, Visit
@@ -102,10 +102,11 @@ def _list(visit: Visit) -> ResponseReturnValue:
 
 def _show(visit: Visit) -> ResponseReturnValue:
     mention: Mention = visit.obj
-    asked = sa.select(Audit).where(Audit.object_key == f"mention:{mention.id}")
-    history = visit.site.session.scalars(asked.order_by(Audit.id.desc()).limit(20)).all()
     return visit.render(
-        "mention", mention=mention, history=history, why_pending=_why_pending(visit.site, mention)
+        "mention",
+        mention=mention,
+        history=auditing.history(visit.site, f"mention:{mention.id}"),
+        why_pending=_why_pending(visit.site, mention),
     )
 
 

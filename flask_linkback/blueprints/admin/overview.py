@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Final
 
 import sqlalchemy as sa
 from flask.typing import ResponseReturnValue
@@ -13,19 +12,15 @@ from flask.typing import ResponseReturnValue
 from ...models import Job, JobState, Listener, ListenerState, Worker
 from ...outbox.health import SEEN_SECONDS
 from ...outbox.jobs import clock
-from ...site import Site
-from ...webhooks.recording import DELIVER
-from . import reach
-from .charts import Stack, bars_of
-from .lists import WINDOW, capped, capped_count
+from . import outcomes, reach
+from .charts import bars_of
+from .lists import capped, capped_count
 from .screens import Screen, Visit
 
-__all__ = ["SCREENS", "DEAD", "deliveries_by_hour"]
+__all__ = ["SCREENS", "DEAD"]
 
-HOURS: Final = 24
 _MOST_COUNTED: Final = 10_000
 _WORST: Final = 10
-_ENDED: Final = (JobState.done, JobState.dead)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +52,7 @@ def _show(visit: Visit) -> ResponseReturnValue:
         .limit(1)
     )
     waiting = capped_count(session, Job.state == JobState.pending, *of_owner, most=_MOST_COUNTED)
-    stacks = deliveries_by_hour(site, now, of_owner)
+    stacks = outcomes.by_hour(site, now, *of_owner)
     delivered, failed = sum(stack.good for stack in stacks), sum(stack.bad for stack in stacks)
     return visit.render(
         "overview",
@@ -68,57 +63,19 @@ def _show(visit: Visit) -> ResponseReturnValue:
         waiting=waiting,
         most_counted=_MOST_COUNTED,
         bars=bars_of(stacks),
-        stacks=stacks,
         delivered=delivered,
         failed=failed,
         troubles=_troubles(visit, now),
     )
 
 
-def deliveries_by_hour(
-    site: Site, now: datetime, conditions: Sequence[Any] = (), *, hours: int = HOURS, each: int = 1
-) -> list[Stack]:
-    """Return how many deliveries succeeded and were given up in each of the last hours, the oldest first.
-
-    Of the newest jobs, as many as a page looks at.
-    """
-    begin = (now - timedelta(hours=hours - each)).replace(minute=0, second=0, microsecond=0)
-    starts = [begin + timedelta(hours=n) for n in range(0, hours, each)]
-    bucket = sa.case(
-        *[(Job.finished_at >= start, n) for n, start in reversed(list(enumerate(starts)))], else_=-1
-    ).label("bucket")
-    newest = sa.select(sa.func.max(Job.id) - WINDOW).scalar_subquery()
-    asked = (
-        sa.select(bucket, Job.state, sa.func.count())
-        .where(
-            Job.id > newest, Job.kind == DELIVER, Job.state.in_(_ENDED), Job.finished_at >= begin, *conditions
-        )
-        .group_by(bucket, Job.state)
-    )
-    counts = {(n, state): count for n, state, count in site.session.execute(asked)}
-    return [
-        Stack(
-            label=f"{start.astimezone(UTC):%H}:00",
-            good=counts.get((n, JobState.done), 0),
-            bad=counts.get((n, JobState.dead), 0),
-        )
-        for n, start in enumerate(starts)
-    ]
-
-
 def _troubles(visit: Visit, now: datetime) -> list[Trouble]:
     """Return the listeners that fail most, of those that are in trouble or gave up something lately."""
     session = visit.site.session
-    newest = sa.select(sa.func.max(Job.id) - WINDOW).scalar_subquery()
     failed = sa.func.sum(sa.case((Job.state == JobState.dead, 1), else_=0)).label("failed")
     counted = (
         sa.select(Job.listener_id, failed, sa.func.count().label("total"))
-        .where(
-            Job.id > newest,
-            Job.kind == DELIVER,
-            Job.state.in_(_ENDED),
-            Job.finished_at >= now - timedelta(hours=HOURS),
-        )
+        .where(*outcomes.ended_since(now - timedelta(hours=outcomes.HOURS)))
         .group_by(Job.listener_id)
         .subquery()
     )

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, defer
 from werkzeug.routing import BuildError
 
 from ...errors import BaseURLMissing, ReplayRefused
-from ...models import Audit, Receipt
+from ...models import Receipt
 from ...outbox import jobs
 from ...webhooks import receiving
 from ...webhooks.receiving import Receiver, Receivers
@@ -142,7 +142,6 @@ def _page(visit: Visit, *, asks: bool = False) -> str:
     receipt: Receipt = visit.obj
     session = visit.site.session
     job = receiving.job_of(session, receipt)
-    asked = sa.select(Audit).where(Audit.object_key == f"receipt:{receipt.id}")
     return visit.render(
         "receipt",
         receipt=receipt,
@@ -150,7 +149,7 @@ def _page(visit: Visit, *, asks: bool = False) -> str:
         headers=[(name, words.names_secret(name), value) for name, value in (receipt.headers or {}).items()],
         job=job,
         attempts=attempts_of(visit, job) if job is not None else [],
-        history=session.scalars(asked.order_by(Audit.id.desc()).limit(20)).all(),
+        history=auditing.history(visit.site, f"receipt:{receipt.id}"),
         asks=asks,
     )
 

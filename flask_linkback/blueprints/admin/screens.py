@@ -31,10 +31,11 @@ from ...models import Base
 from ...site import Site, current_site
 from . import words
 from .access import Access, Grant, Right
+from .lists import whole_number
 from .marks import Marks
 from .words import gettext as _
 
-__all__ = ["Action", "Failed", "Place", "Screen", "Visit", "add_screens", "is_id"]
+__all__ = ["Action", "Failed", "Place", "Screen", "Visit", "add_screens"]
 
 M = TypeVar("M", bound=Base)
 Show = Callable[["Visit"], ResponseReturnValue]
@@ -168,7 +169,8 @@ class Visit:
 
     def chosen(self, model: type[M], right: Right, *conditions: Any) -> Sequence[M]:
         """Return the rows that were ticked, each of which the visitor may do this to; 403 where not."""
-        ids = [int(each) for each in request.form.getlist("id")[:MOST_CHOSEN] if is_id(each)]
+        said = map(whole_number, request.form.getlist("id")[:MOST_CHOSEN])
+        ids = [each for each in said if each is not None]
         these = sa.select(model).where(model.id.in_(ids), *conditions, *self._owned())
         asked = these.order_by(model.id.desc())
         found = self.site.session.scalars(asked).all()
@@ -237,10 +239,6 @@ class Visit:
             tone=tone,
             **more,
         )
-
-
-def is_id(said: str) -> bool:
-    return said.isascii() and said.isdigit() and len(said) < 19
 
 
 def _answer(response: Any) -> Response:

@@ -15,7 +15,7 @@ from werkzeug.routing import BuildError
 
 from ...errors import AddressRefused, BaseURLMissing
 from ...fetch import check_url
-from ...models import Audit, Content, Job, Subscription, SubscriptionRequest, SubscriptionState
+from ...models import Content, Job, Subscription, SubscriptionRequest, SubscriptionState
 from ...site import Site, current_site
 from ...websub import leases, subscribing
 from ...websub.asking import callback_url
@@ -317,8 +317,6 @@ class _Brought:
 
 def _show(visit: Visit) -> ResponseReturnValue:
     subscription: Subscription = visit.obj
-    asked = sa.select(Audit).where(Audit.object_key == f"subscription:{subscription.id}")
-    history = visit.site.session.scalars(asked.order_by(Audit.id.desc()).limit(20)).all()
     kept = sa.select(Subscription.secret.is_not(None), Subscription.credentials.is_not(None))
     has_secret, has_credentials = visit.site.session.execute(
         kept.where(Subscription.id == subscription.id)
@@ -332,7 +330,7 @@ def _show(visit: Visit) -> ResponseReturnValue:
         requests=_requests_of(visit.site, subscription),
         contents=_contents_of(visit.site, subscription),
         shown_characters=_SHOWN_CHARACTERS,
-        history=history,
+        history=auditing.history(visit.site, f"subscription:{subscription.id}"),
     )
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from flask import g
+from flask import g, json
 
 from ...protocols import text
 from ...site import Site, current_site
@@ -18,7 +18,6 @@ from ...site import Site, current_site
 __all__ = [
     "N_",
     "Words",
-    "ago",
     "cut",
     "gettext",
     "masked",
@@ -29,7 +28,6 @@ __all__ = [
     "plain",
     "pretty",
     "size",
-    "span",
     "stamp",
     "words",
 ]
@@ -124,16 +122,6 @@ def N_(message: str) -> str:
     return message
 
 
-def span(seconds: float) -> str:
-    """Return a length of time in the one unit that tells most: "5 minutes"."""
-    return words().span(seconds)
-
-
-def ago(at: datetime) -> str:
-    """Return how long ago something was, or how soon it will be."""
-    return words().ago(at)
-
-
 def stamp(at: datetime) -> str:
     """Return a time to the second, in UTC: "2026-11-20 18:02:11 UTC"."""
     return f"{at.astimezone(UTC).isoformat(' ', 'seconds')[:19]} UTC"
@@ -198,8 +186,6 @@ def masked(value: Any) -> Any:
 
 
 def _dump(value: Any) -> str:
-    from flask import json
-
     if isinstance(value, Mapping):
         value = dict(value)
     return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False, default=str)
