@@ -31,11 +31,13 @@ THREADS = 8  # the default of WORKER_THREADS
 PATIENCE = 300.0  # seconds
 
 
-def by_outbox(place: Place, receiver: Receiver, count: int, threads: int = THREADS) -> float:
+def by_outbox(
+    place: Place, receiver: Receiver, count: int, threads: int = THREADS, processes: int = 1
+) -> float:
     place.empty()
     receiver.forget()
     place.owe(receiver.url(number) for number in range(count))
-    with worker(place, threads) as child:
+    with worker(place, threads, processes) as child:
         rate = receiver.wait_for(count, seconds=PATIENCE, alive=child).per_second
         place.check_all_done()
     return rate

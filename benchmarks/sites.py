@@ -300,7 +300,7 @@ def process(
 
 
 @contextlib.contextmanager
-def worker(place: Place, threads: int) -> Iterator[subprocess.Popen[bytes]]:
+def worker(place: Place, threads: int, processes: int = 1) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``flask linkback worker`` for a site, with the priority that its peers have."""
     command = [
         "-m",
@@ -310,6 +310,7 @@ def worker(place: Place, threads: int) -> Iterator[subprocess.Popen[bytes]]:
         "linkback",
         "worker",
         f"--threads={threads}",
+        f"--processes={processes}",
         "--nice=0",
     ]
     with process(command, place.environment) as child:

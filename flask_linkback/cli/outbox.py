@@ -14,8 +14,9 @@ from typing import Final
 import click
 
 from ..models import Base
-from ..outbox.worker import Runner, Worker
-from ..site import current_site
+from ..outbox.crew import Crew
+from ..outbox.worker import Runner, Worker, check_shareable
+from ..site import Site, current_site
 from .output import Output, command, counted
 from .tables import address_of, lacking
 
@@ -48,11 +49,18 @@ def init_db(out: Output) -> None:
 @click.option("--once", is_flag=True, help="Do what is due now, then end.")
 @click.option("--threads", type=click.IntRange(1, 512), help="Default: LINKBACK_WORKER_THREADS.")
 @click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="How many share the work, with so many threads each: one process keeps one processor busy.",
+)
+@click.option(
     "--nice",
     type=click.IntRange(0, 19),
     help=f"How far it lets other processes go first. Default: {_NICE}; on SQLite, and with --once, 0.",
 )
-def worker(out: Output, once: bool, threads: int | None, nice: int | None) -> None:
+def worker(out: Output, once: bool, threads: int | None, processes: int, nice: int | None) -> None:
     """Do owed work until SIGTERM or Ctrl-C.
 
     What runs then is finished first, within 30 seconds; a second signal ends at once.
@@ -67,14 +75,34 @@ def worker(out: Output, once: bool, threads: int | None, nice: int | None) -> No
         # who has SQLite's one lock must not wait for a processor as well: all others would wait for both
         nice = 0 if once or site.engine.dialect.name == "sqlite" else _NICE
     os.nice(nice)
+    check_shareable(site.engine)
+    threads = threads or site.settings.outbox.worker_threads
     with site.get(Runner).taken() as bell:
-        work = Worker(site, runner="once" if once else "external", bell=bell, threads=threads)
+
+        def begin() -> Worker:
+            return Worker(site, runner="once" if once else "external", bell=bell, threads=threads)
+
+        work = begin() if processes == 1 else _crew(site, processes, begin)
         with stopped_by_signals(work.stop):
             if not once:
-                out.say(f"Working with {counted(work.threads, 'thread')}; Ctrl-C ends.")
+                each = counted(threads, "thread")
+                of = each if processes == 1 else f"{processes} processes of {each} each"
+                out.say(f"Working with {of}; Ctrl-C ends.")
             work.run(once=once)
     out.say(_summary(work.tally))
     out.finish({"jobs": work.tally, "seconds": round(time.monotonic() - began, 3)})
+    if once and isinstance(work, Crew) and work.died:
+        raise click.ClickException(
+            f"{work.died} of {processes} processes died; what they had in hand is done again soon."
+        )
+
+
+def _crew(site: Site, processes: int, begin: Callable[[], Worker]) -> Crew:
+    if not hasattr(os, "fork"):
+        raise click.UsageError("--processes needs a system that can fork; start the command several times.")
+    site.db.session.remove()
+    site.engine.dispose()  # connections do not go through a fork
+    return Crew(processes, begin)
 
 
 def share_memory() -> None:

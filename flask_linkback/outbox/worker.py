@@ -40,6 +40,7 @@ __all__ = [
     "Runner",
     "Worker",
     "check_runner",
+    "check_shareable",
     "drain",
     "listen",
     "perform",
@@ -119,11 +120,7 @@ class Worker:
 
     def run(self, *, once: bool = False) -> None:
         """Work until stopped; with ``once``, until nothing is due any more."""
-        if in_memory(self.engine):
-            raise ConfigError(
-                "This database lives in the memory of one process and in one connection, which a worker's "
-                "threads cannot share: call linkback.run_until_idle(), or set LINKBACK_RUNNER to 'inline'."
-            )
+        check_shareable(self.engine)
         watcher = None if once else watcher_for(self.engine, self._bell, self.quiet)
         if watcher is not None:
             watcher.start()
@@ -680,6 +677,15 @@ def listen(sessions: Any) -> None:
         _heard.add(sessions)
         for name, listener in _EVENTS.items():
             sa.event.listen(sessions, name, listener)
+
+
+def check_shareable(engine: sa.Engine) -> None:
+    """Refuse a database that a worker's threads cannot share."""
+    if in_memory(engine):
+        raise ConfigError(
+            "This database lives in the memory of one process and in one connection, which a worker's "
+            "threads cannot share: call linkback.run_until_idle(), or set LINKBACK_RUNNER to 'inline'."
+        )
 
 
 def check_runner(runner: str) -> None:

@@ -23,6 +23,7 @@ from flask_linkback.protocols import xmlrpc
 from tests.apps import Blog
 from tests.cli.commands import ended, run
 from tests.neighbours import Neighbour, Request, Wire, no_threads_left
+from tests.outbox.helpers import wait_until
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -219,6 +220,129 @@ def test_a_worker_lets_others_go_first(
     assert theirs == min(19, ours + lower.get(database_url.partition(":")[0].partition("+")[0], 0))
     process.send_signal(signal.SIGTERM)
     assert ended(process).status == 0
+
+
+# --- several processes -------------------------------------------------------------------------------
+
+
+def members(blog: Blog) -> dict[int, int]:
+    """The threads of each worker that lives, by its process."""
+    with blog.app.app_context():
+        rows = blog.db.session.execute(sa.select(WorkerRow.pid, WorkerRow.threads)).all()
+        blog.db.session.rollback()
+    return {row.pid: row.threads for row in rows}
+
+
+def test_several_processes_share_what_is_due(
+    blogs: Callable[..., Blog], database_url: str, start: Start
+) -> None:
+    blog = blogs(database_url, RUNNER="external")
+    with Neighbour() as neighbour:
+        friendly(neighbour)
+        tell(blog, neighbour.url("/"), neighbour.url("/nothing"))
+        options = ("--once", "--processes", "3", "--json")
+        ran = ended(start({"database_url": database_url, "RUNNER": "external"}, "worker", *options))
+    assert (ran.status, ran.stderr) == (0, "")
+    assert ran.json["jobs"] == {"done": 3, "again": 0, "later": 0, "dead": 0}
+    assert states(blog) == [LinkState.sent, LinkState.refused]
+    assert members(blog) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_all_processes_finish_what_runs(
+    blogs: Callable[..., Blog], database_url: str, start: Start, number: signal.Signals
+) -> None:
+    blog = blogs(database_url, RUNNER="external")
+    gate = Gate()
+    with Neighbour() as neighbour:
+        neighbour.route("/slow", gate)
+        options = ("--processes", "2", "--threads", "3")
+        process = start({"database_url": database_url, "RUNNER": "external"}, "worker", *options)
+        wait_until(lambda: len(members(blog)) == 2, 30)
+        assert set(members(blog).values()) == {3}
+        tell(blog, neighbour.url("/slow"))
+        neighbour.wait_for(1)
+        process.send_signal(number)
+        assert process.stderr is not None
+        assert process.stderr.readline() == "Finishing what runs; once more ends at once.\n"
+        gate.open.set()
+        ran = ended(process)
+    assert (ran.status, ran.stderr) == (0, "")
+    assert ran.lines == ["Working with 2 processes of 3 threads each; Ctrl-C ends.", "2 jobs done."]
+    assert states(blog) == [LinkState.unsupported]
+    assert members(blog) == {}
+
+
+def test_a_process_that_dies_is_replaced(blogs: Callable[..., Blog], sqlite_url: str, start: Start) -> None:
+    blog = blogs(sqlite_url, RUNNER="external")
+    process = start({"database_url": sqlite_url, "RUNNER": "external"}, "worker", "--processes", "2")
+    wait_until(lambda: len(members(blog)) == 2, 30)
+    first, second = members(blog)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: len(members(blog)) == 3, 30)  # the dead one's row stays for a while
+    (third,) = set(members(blog)) - {first, second}
+    assert third != process.pid
+    process.send_signal(signal.SIGTERM)
+    ran = ended(process)
+    assert (ran.status, ran.lines[-1]) == (0, "0 jobs done.")
+    assert "A worker's process ended with -9." in ran.stderr
+
+
+@pytest.mark.parametrize("how", [[signal.SIGKILL], [signal.SIGTERM, signal.SIGTERM]])
+def test_processes_end_with_their_parent(
+    blogs: Callable[..., Blog], sqlite_url: str, start: Start, how: list[signal.Signals]
+) -> None:
+    """Killed, it leaves them to finish what runs; a second signal ends all of them at once."""
+    blog = blogs(sqlite_url, RUNNER="external")
+    gate = Gate()
+    with Neighbour() as neighbour:
+        neighbour.route("/slow", gate)
+        process = start({"database_url": sqlite_url, "RUNNER": "external"}, "worker", "--processes", "2")
+        wait_until(lambda: len(members(blog)) == 2, 30)
+        pids = list(members(blog))
+        tell(blog, neighbour.url("/slow"))
+        neighbour.wait_for(1)
+        *before, last = how
+        for number in before:
+            process.send_signal(number)
+            assert process.stderr is not None
+            process.stderr.readline()  # two that come together are one
+        process.send_signal(last)
+        assert process.wait(10) == -last
+        if how == [signal.SIGKILL]:
+            gate.open.set()
+        wait_until(lambda: not any(map(lives, pids)), 10)
+        gate.open.set()
+    with blog.app.app_context():
+        state = blog.db.session.scalar(sa.select(Job.state).where(Job.host != ""))
+    assert state is (JobState.done if how == [signal.SIGKILL] else JobState.running)
+
+
+def lives(pid: int) -> bool:
+    """Does a process run? Nobody may have asked yet how one of a parent that is gone has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_one_that_dies_at_its_work_is_told_of(
+    blogs: Callable[..., Blog], sqlite_url: str, start: Start
+) -> None:
+    blog = blogs(sqlite_url, RUNNER="external")
+    gate = Gate()
+    with Neighbour() as neighbour:
+        neighbour.route("/slow", gate)
+        tell(blog, neighbour.url("/slow"))
+        options = ("--once", "--processes", "2")
+        process = start({"database_url": sqlite_url, "RUNNER": "external"}, "worker", *options)
+        neighbour.wait_for(1)
+        wait_until(lambda: len(members(blog)) == 1, 30)  # the other one has nothing to do
+        os.kill(*members(blog), signal.SIGKILL)
+        ran = ended(process)
+        gate.open.set()
+    assert ran.status == 1
+    assert "1 of 2 processes died; what they had in hand is done again" in ran.stderr
 
 
 def test_celery_is_refused_with_one_sentence(sqlite_url: str, start: Start) -> None:
