@@ -90,6 +90,11 @@ class Site:
         self.give_keys()
         return self.db.session()
 
+    def end_reading(self) -> None:
+        """Let no transaction stay open over HTTP; a session that nobody asked for is not made for that."""
+        if self.db.session.registry.has():
+            self.db.session.rollback()
+
     @property
     def engine(self) -> Engine:
         """The engine of the default bind."""

@@ -820,7 +820,7 @@ def _attempt(each: Finished) -> dict[str, Any] | None:
 # --- in order ----------------------------------------------------------------------------------------
 
 
-def wait_turn(session: Session, claim: Claim) -> Outcome | None:
+def wait_turn(site: Site, claim: Claim) -> Outcome | None:
     """Put a job off behind the oldest of its kind and key that waits or runs; None when its turn has come.
 
     That costs no attempt. When the one before ends, with an outcome that is ``in_order``, this one is due at
@@ -835,10 +835,10 @@ def wait_turn(session: Session, claim: Claim) -> Outcome | None:
         _job.c.id < claim.id,
     )
     # by an expression, or PostgreSQL may look for it among all jobs
-    due_at = session.scalar(older.order_by(_job.c.id + sa.literal_column("0")).limit(1))
+    due_at = site.session.scalar(older.order_by(_job.c.id + sa.literal_column("0")).limit(1))
     if due_at is None:
         return None
-    seconds = max((due_at - current_site().now()).total_seconds(), 0.0) + _MISSED_SECONDS
+    seconds = max((due_at - site.now()).total_seconds(), 0.0) + _MISSED_SECONDS
     return in_order(claim, later(min(seconds, _LONGEST_TURN_SECONDS), WAITS_ITS_TURN))
 
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from sqlalchemy.orm import Session
-
 from .. import signals
 from ..errors import FetchError
 from ..fetch import Response
@@ -18,7 +16,7 @@ from ..outbox.replies import attempt_of, outcome_of
 from ..protocols import standardwebhooks
 from ..site import Site
 from . import health, pacing
-from .dispatch import hook_of
+from .dispatch import hook_of, sends_as_it_is
 from .formats import FORMATS, Said
 from .hooks import Hook
 from .listeners import ACTIVE
@@ -85,6 +83,8 @@ class Delivery:
     secrets: Sequence[str]
     hook: Hook
     options: Options
+    body: bytes | None = None
+    """What the hook would make of it, where that is known."""
     more_headers: Mapping[str, str] = field(default_factory=dict)
 
     def post(
@@ -119,7 +119,7 @@ class Delivery:
         say = FORMATS.get(self.options.format)
         if say is not None:
             return say(self.site, self.event)
-        body = self.hook.serialize(self.event, self.listener)
+        body = self.hook.serialize(self.event, self.listener) if self.body is None else self.body
         return Said(headers={"Content-Type": "application/json"}, body=body)
 
     def send(self, message: Message) -> Response:
@@ -162,15 +162,14 @@ def deliver(site: Site, claim: Claim) -> Outcome:
     Each 2xx is taken for a yes, each redirect for a no (Standard Webhooks, "Webhook delivery"). 410 disables
     the listener. Of deliveries of one key the older one goes first: the others wait until it is done or dead.
     """
-    return jobs.wait_turn(site.session, claim) or jobs.in_order(claim, _deliver(site, claim))
+    return jobs.wait_turn(site, claim) or jobs.in_order(claim, _deliver(site, claim))
 
 
 def _deliver(site: Site, claim: Claim) -> Outcome:
-    session = site.session
-    delivery = _read(site, session, claim)
+    delivery = _read(site, claim)
     if isinstance(delivery, Outcome):
         return delivery
-    session.rollback()  # no transaction stays open over HTTP
+    site.end_reading()
     options = delivery.options
     if options.is_limited:
         put_off = pacing.take(site, claim, delivery.listener, options, delivery.timeout)
@@ -192,23 +191,26 @@ def _deliver(site: Site, claim: Claim) -> Outcome:
     return outcome
 
 
-def _read(site: Site, session: Session, claim: Claim) -> Delivery | Outcome:
+def _read(site: Site, claim: Claim) -> Delivery | Outcome:
     """Return what a delivery needs, apart from the session, or how it ends without being sent."""
-    owed = site.get(ReadAhead).take(session, claim, site.now())
-    listener, event = owed.new_listener(), owed.new_event()
+    owed = site.get(ReadAhead).take(site, claim)
+    listener, event = owed.listener, owed.event
     if listener is None:
         return jobs.done("The listener is gone.")
     if listener.state not in ACTIVE:
         return jobs.dead(WHY_NOT[listener.state])
-    if event is None or event.data is None:
+    if event is None or event.shared.data is None:
         return jobs.dead(NOT_KEPT)
+    hook = hook_of(site, event.shared.hook)
+    as_it_is = sends_as_it_is(hook)
     return Delivery(
         site=site,
-        event=event,
+        event=event.shared if as_it_is else event.new(),
         listener=listener,
         secrets=owed.secrets,
-        hook=hook_of(site, event.hook),
+        hook=hook,
         options=options_of(listener),
+        body=event.body if as_it_is else None,
     )
 
 

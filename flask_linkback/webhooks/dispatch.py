@@ -103,6 +103,12 @@ def decides_itself(hook: Hook) -> bool:
     return kind.get_listeners is not Hook.get_listeners or kind.event_filter is not Hook.event_filter
 
 
+def sends_as_it_is(hook: Hook) -> bool:
+    """Does a hook leave it to us what is sent of its events?"""
+    kind = type(hook)
+    return kind.serialize is Hook.serialize and kind.deliver is Hook.deliver
+
+
 def matched(site: Site, session: Session, event: Event) -> set[int]:
     """Return the ids of the listeners that want an event, active or not."""
     hook = hook_of(site, event.hook)
@@ -121,7 +127,7 @@ def dispatch(site: Site, claim: Claim) -> Outcome:
 
     Of one thing, in the order in which it happened: so its deliveries have their order, too.
     """
-    return jobs.wait_turn(site.session, claim) or jobs.in_order(claim, _dispatch(site, claim))
+    return jobs.wait_turn(site, claim) or jobs.in_order(claim, _dispatch(site, claim))
 
 
 def _dispatch(site: Site, claim: Claim) -> Outcome:

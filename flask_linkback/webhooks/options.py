@@ -60,8 +60,13 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def options_of(listener: Listener) -> Options:
     """Return the options of a listener; those that somebody stored who knows others are left aside."""
-    known = {each.name for each in fields(Options)}
-    return Options(**{name: value for name, value in (listener.options or {}).items() if name in known})
+    if not listener.options:
+        return _NONE
+    return Options(**{name: value for name, value in listener.options.items() if name in _KNOWN})
+
+
+_NONE: Final = Options()
+_KNOWN: Final = frozenset(each.name for each in fields(Options))
 
 
 def _number(name: str, value: Any, least: float, most: float) -> float:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -15,6 +16,8 @@ from sqlalchemy.orm import Session
 
 from ..models import Event, Job, Listener, ListenerSecret
 from ..outbox.jobs import Claim
+from ..site import Site
+from .formats import body_of
 from .recording import DELIVER
 
 __all__ = ["Owed", "ReadAhead", "valid_secrets"]
@@ -31,23 +34,36 @@ _secret: Final = ListenerSecret.__table__
 _JSON: Final = ("data", "changes")
 
 
+class EventRead:
+    """An event as it was read, for all deliveries of it that were read together."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        self._row = row
+
+    def new(self) -> Event:
+        """Return an object whose values are nobody else's."""
+        said = {name: None if self._row[name] is None else json.loads(self._row[name]) for name in _JSON}
+        return _object(Event, {**self._row, **said})
+
+    @cached_property
+    def shared(self) -> Event:
+        """The object of all those who only look at it."""
+        return self.new()
+
+    @cached_property
+    def body(self) -> bytes:
+        """What is sent of it where its hook says nothing else."""
+        return body_of(self.shared)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Owed:
     """What a delivery is about; of a listener or event that is gone there is None."""
 
-    listener: Mapping[str, Any] | None
-    event: Mapping[str, Any] | None
+    listener: Listener | None
+    """An object of its own, in no session."""
+    event: EventRead | None
     secrets: Sequence[str] = ()
-
-    def new_listener(self) -> Listener | None:
-        """Return an object that is nobody else's, and in no session."""
-        return None if self.listener is None else _object(Listener, self.listener)
-
-    def new_event(self) -> Event | None:
-        if self.event is None:
-            return None
-        said = {name: None if self.event[name] is None else json.loads(self.event[name]) for name in _JSON}
-        return _object(Event, {**self.event, **said})
 
 
 def _object(model: type[M], values: Mapping[str, Any]) -> M:
@@ -65,10 +81,10 @@ class ReadAhead:
         self._owed: dict[int, tuple[float, Owed]] = {}
         """By the ids of jobs: what nobody has asked for yet, and when (time.monotonic) it was read."""
 
-    def take(self, session: Session, claim: Claim, now: datetime) -> Owed:
+    def take(self, site: Site, claim: Claim) -> Owed:
         """Return what a delivery is about. One that comes again comes alone."""
         if claim.attempts > 1:
-            return _read(session, [claim.id], now).get(claim.id, _NOTHING)
+            return _read(site, [claim.id]).get(claim.id, _NOTHING)
         with self._lock:
             at, owed = self._owed.pop(claim.id, (0.0, _NOTHING))
             read_at = time.monotonic()
@@ -76,7 +92,7 @@ class ReadAhead:
                 return owed
             # several windows stand side by side: threads are not quite in order
             fresh = {id_: each for id_, each in self._owed.items() if read_at - each[0] <= _FRESH_SECONDS}
-            for id_, found in _read(session, range(claim.id, claim.id + _AHEAD), now).items():
+            for id_, found in _read(site, range(claim.id, claim.id + _AHEAD)).items():
                 fresh.setdefault(id_, (read_at, found))
             self._owed = fresh
             return fresh.pop(claim.id, (0.0, _NOTHING))[1]
@@ -90,29 +106,47 @@ class ReadAhead:
 _NOTHING: Final = Owed(listener=None, event=None)
 
 
-def valid_secrets(now: datetime) -> sa.ColumnElement[bool]:
+def valid_secrets(now: datetime | sa.BindParameter[datetime]) -> sa.ColumnElement[bool]:
     """The condition that a secret signs at a time."""
     return sa.or_(_secret.c.expires_at.is_(None), _secret.c.expires_at > now)
 
 
-def _read(session: Session, job_ids: Sequence[int], now: datetime) -> dict[int, Owed]:
-    """Return what some jobs are about, by three statements; the jobs themselves are not read again."""
-    owed = session.execute(
-        sa.select(_job.c.id, _job.c.listener_id, _job.c.event_id)
-        .where(_job.c.id.between(job_ids[0], job_ids[-1]), _job.c.kind == DELIVER)
-        .order_by(_job.c.id)
-    ).all()
-    listeners = _rows(session, _LISTENERS, {row.listener_id for row in owed})
-    events = _rows(session, _EVENTS, {row.event_id for row in owed})
-    secrets: dict[int, list[str]] = {}
-    asked = sa.select(_secret.c.listener_id, _secret.c.secret).where(
-        _secret.c.listener_id.in_(list(listeners)), valid_secrets(now)
+# deliveries ask this: it is made once. JSON as text: a delivery may have values of its own
+_OWED: Final = (
+    sa.select(_job.c.id, _job.c.listener_id, _job.c.event_id)
+    .where(_job.c.id.between(sa.bindparam("first"), sa.bindparam("last")), _job.c.kind == DELIVER)
+    .order_by(_job.c.id)
+)
+_IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
+_LISTENERS: Final = sa.select(_listener).where(_listener.c.id.in_(_IDS))
+_EVENTS: Final = sa.select(
+    *(sa.cast(column, sa.Text).label(column.name) if column.name in _JSON else column for column in _event.c)
+).where(_event.c.id.in_(_IDS))
+_SECRETS: Final = (
+    sa.select(_secret.c.listener_id, _secret.c.secret)
+    .where(
+        _secret.c.listener_id.in_(_IDS),
+        valid_secrets(sa.bindparam("now", type_=_secret.c.expires_at.type)),
     )
-    for listener_id, secret in session.execute(asked.order_by(_secret.c.id.desc())):
+    .order_by(_secret.c.id.desc())
+)
+
+
+def _read(site: Site, job_ids: Sequence[int]) -> dict[int, Owed]:
+    """Return what some jobs are about, by four statements."""
+    session = site.session
+    owed = session.execute(_OWED, {"first": job_ids[0], "last": job_ids[-1]}).all()
+    listeners = _rows(session, _LISTENERS, {row.listener_id for row in owed})
+    events = {
+        event_id: EventRead(row)
+        for event_id, row in _rows(session, _EVENTS, {row.event_id for row in owed}).items()
+    }
+    secrets: dict[int, list[str]] = {}
+    for listener_id, secret in session.execute(_SECRETS, {"ids": list(listeners), "now": site.now()}):
         secrets.setdefault(listener_id, []).append(str(secret))
     return {
         row.id: Owed(
-            listener=listeners.get(row.listener_id),
+            listener=_object(Listener, found) if (found := listeners.get(row.listener_id)) else None,
             event=events.get(row.event_id),
             secrets=secrets.get(row.listener_id, ()),
         )
@@ -120,14 +154,8 @@ def _read(session: Session, job_ids: Sequence[int], now: datetime) -> dict[int, 
     }
 
 
-_LISTENERS: Final = sa.select(_listener)
-# JSON as text: each delivery has values of its own
-_EVENTS: Final = sa.select(
-    *(sa.cast(column, sa.Text).label(column.name) if column.name in _JSON else column for column in _event.c)
-)
-
-
-def _rows(session: Session, asked: sa.Select[Any], ids: Iterable[int]) -> dict[int, Mapping[str, Any]]:
-    table = asked.selected_columns.id.table
-    found = session.execute(asked.where(table.c.id.in_(list(ids))))
-    return {row["id"]: dict(row) for row in found.mappings()}
+def _rows(session: Session, asked: sa.Select[Any], ids: Iterable[int | None]) -> dict[int, Any]:
+    found = session.execute(asked, {"ids": list(ids)})
+    names = tuple(found.keys())
+    rows = (dict(zip(names, row, strict=True)) for row in found)
+    return {row["id"]: row for row in rows}

@@ -263,15 +263,15 @@ class Wanted:
         self._read: OrderedDict[int, tuple[float, dict[int, Any]]] = OrderedDict()
         """By content: when (time.monotonic), and the rows that nobody has asked for yet."""
 
-    def take(self, session: Session, claim: Claim) -> Any:
+    def take(self, site: Site, claim: Claim) -> Any:
         """Return the row of a delivery's subscriber, None where there is none any more."""
         subscriber_id, content_id = claim.payload["subscriber_id"], claim.payload["content_id"]
         if claim.attempts > 1:  # who comes again comes alone
-            return _rows(session, subscriber_id, 1).get(subscriber_id)
+            return _rows(site.session, subscriber_id, 1).get(subscriber_id)
         with self._lock:
             at, rows = self._read.get(content_id, (0.0, {}))
             if subscriber_id not in rows or time.monotonic() - at > _FRESH_SECONDS:
-                rows = _rows(session, subscriber_id, _AHEAD)
+                rows = _rows(site.session, subscriber_id, _AHEAD)
                 self._read[content_id] = (time.monotonic(), rows)
                 self._read.move_to_end(content_id)
                 if len(self._read) > _READ_AHEAD_CONTENTS:
@@ -297,16 +297,15 @@ def deliver(site: Site, claim: Claim) -> Outcome:
     newer one. Redirects are failures, 410 ends the subscription, and whoever cannot be reached for too
     long misses this content alone.
     """
-    session = site.session
     subscriber_id, content_id = claim.payload["subscriber_id"], claim.payload["content_id"]
-    row = site.get(Wanted).take(session, claim)
+    row = site.get(Wanted).take(site, claim)
     why_not = _why_not(site, row, content_id)
     if row is None or why_not:
         return jobs.done(why_not)
     if row.under_way is not None and row.under_way < claim.id:
         return jobs.later(_ASIDE_SECONDS, "The delivery before is under way.")
-    sent = _to_send(site, session, row, content_id)
-    session.rollback()  # no transaction stays open over HTTP
+    sent = _to_send(site, row, content_id)
+    site.end_reading()
     if sent is None:
         return jobs.done("The content is not kept any more.")
     started_at = site.now()
@@ -321,7 +320,7 @@ def deliver(site: Site, claim: Claim) -> Outcome:
     if isinstance(reply, Response) and reply.status == 410:
         _end(site, claim, subscriber_id)
     if outcome.verdict is jobs.Verdict.done and signals.content_distributed.has_receivers_for(site.app):
-        subscriber = session.get(Subscriber, subscriber_id)
+        subscriber = site.session.get(Subscriber, subscriber_id)
         site.send(signals.content_distributed, subscriber=subscriber, content_id=content_id)
     return outcome
 
@@ -339,24 +338,24 @@ def _why_not(site: Site, row: Any, content_id: int) -> str:
     return ""
 
 
-def _to_send(site: Site, session: Session, row: Any, content_id: int) -> _Sent | None:
+def _to_send(site: Site, row: Any, content_id: int) -> _Sent | None:
     """Return what a subscriber is sent of a content; None where it is not kept any more.
 
     All of it, but for the entries of an Atom or RSS feed that the subscriber has already (WebSub, section 7).
     """
     shelf = site.get(_Shelf)
-    whole = shelf.get((content_id, None), lambda: _read(site, session, content_id))
+    whole = shelf.get((content_id, None), lambda: _read(site, content_id))
     if whole is None or row.whole or "xml" not in whole.content_type.lower():
         return whole
     before = (row.took or {}).get("content_id")
     if before is None or before >= content_id:
         return whole
-    return shelf.get((content_id, before), lambda: _without(whole, _read(site, session, before)))
+    return shelf.get((content_id, before), lambda: _without(whole, _read(site, before)))
 
 
-def _read(site: Site, session: Session, content_id: int) -> _Sent | None:
+def _read(site: Site, content_id: int) -> _Sent | None:
     found = sa.select(Content.content_type, Content.body).where(Content.id == content_id)
-    content = session.execute(found).first()
+    content = site.session.execute(found).first()
     if content is None or content.body is None:
         return None
     return _Sent(content_type=content.content_type, body=content.body, hub=hub_url(site))
