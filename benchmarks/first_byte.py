@@ -90,7 +90,7 @@ def ways(scale: Scale) -> Iterator[Ways]:
                 found[f"{kind}, same process"] = found[f"{kind}, other process"] = error
                 continue
             stack.enter_context(worker(other, threads=8))
-            other.wait_for_worker()
+            other.wait_for_workers()
             found[f"{kind}, same process"] = partial(measure, partial(by_outbox, same))
             found[f"{kind}, other process"] = partial(measure, partial(by_outbox, other))
         yield found

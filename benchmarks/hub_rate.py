@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from flask_linkback.models import Secret, Subscriber, SubscriberState, Topic, digest, host_of
 from flask_linkback.websub.hub import announce
 
-from .outbox_rate import PATIENCE, THREADS, redis
+from .outbox_rate import OURS, PATIENCE, THREADS, redis
 from .receiver import SECRET, Receiver, receiving
 from .runner import Benchmark, NotHere, Ratio, Scale, Way, Ways
 from .sites import DATABASES, Place, own_sites, process, worker
@@ -104,11 +104,11 @@ def follow(place: Place, topic_url: str, callbacks: list[str]) -> None:
         session.commit()
 
 
-def by_ours(place: Place, publisher: Publisher, receiver: Receiver, count: int) -> float:
+def by_ours(place: Place, publisher: Publisher, receiver: Receiver, count: int, processes: int) -> float:
     place.empty()
     receiver.forget()
-    with worker(place, THREADS) as child:
-        place.wait_for_worker()
+    with worker(place, THREADS, processes) as child:
+        place.wait_for_workers(processes)
         publisher.edition += 1
         with place.app.app_context():
             session = place.site.session
@@ -189,7 +189,8 @@ def ways(scale: Scale) -> Iterator[Ways]:
         found: dict[str, Way | NotHere] = {}
         for kind, place in own_sites(stack, found, HUB_ENABLED=True, HUB_TOPICS="any"):
             follow(place, publisher.url, [_callback(receiver, number) for number in range(count)])
-            found[kind] = partial(by_ours, place, publisher, receiver, count)
+            for processes, name in OURS.items():
+                found[f"{kind}, {name}"] = partial(by_ours, place, publisher, receiver, count, processes)
         broker = stack.enter_context(redis())
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="linkback-bench-"))
         for pool in ("prefork", "threads"):
@@ -210,12 +211,13 @@ BENCHMARKS = (
         ways=ways,
         ratios=[
             Ratio(
-                what=f"{kind} ÷ Flask-WebSub's hub with Celery, the faster of prefork and threads",
-                of=kind,
+                what=f"{kind}, {ours} ÷ Flask-WebSub's hub with Celery, the faster of prefork and threads",
+                of=f"{kind}, {ours}",
                 to=_THEIRS,
                 at_least=5,
             )
             for kind in DATABASES
+            for ours in OURS.values()
         ],
     ),
 )

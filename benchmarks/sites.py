@@ -180,15 +180,16 @@ class Place:
         if done != attempts:
             raise SystemExit(f"{done} jobs are done, with {attempts} rows of attempts.")
 
-    def wait_for_worker(self, seconds: float = 20) -> None:
-        """Return once a worker has told the database that it lives."""
+    def wait_for_workers(self, count: int = 1, seconds: float = 20) -> None:
+        """Return once so many workers have told the database that they live."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             with self.site.context(), self.site.new_session() as session:
-                if session.scalar(sa.select(sa.func.count()).select_from(WorkerRow)):
+                lives = session.scalar(sa.select(sa.func.count()).select_from(WorkerRow))
+                if lives is not None and lives >= count:
                     return
             time.sleep(0.05)
-        raise SystemExit("The worker does not start.")
+        raise SystemExit("The workers do not start.")
 
     def empty(self) -> None:
         """Forget all jobs and their attempts."""

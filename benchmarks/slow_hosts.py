@@ -33,7 +33,7 @@ def delay(place: Place, receiver: Receiver, each: int, met: bool) -> float:
     # the slow hosts of both shares, as the receiver chooses them
     healthy = [number for number in numbers if number % (HOSTS // TWENTY) and number % (HOSTS // FIVE)]
     with worker(place, THREADS) as child:
-        place.wait_for_worker()
+        place.wait_for_workers()
         if met:
             place.owe(map(receiver.url, range(HOSTS)))
             receiver.wait_for(HOSTS, seconds=PATIENCE, alive=child)

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from flask_linkback.models import Event, Listener, ListenerSecret, ListenerState, Secret, digest, host_of
 from flask_linkback.webhooks.dispatch import owe_deliveries
 
-from .outbox_rate import DURABLE, PATIENCE, POOLS, THREADS, by_celery, redis
+from .outbox_rate import DURABLE, OURS, PATIENCE, POOLS, THREADS, by_celery, redis
 from .receiver import Receiver, receiving, webhook_secret
 from .runner import Benchmark, NotHere, Ratio, Scale, Way, Ways
 from .sites import BODY, DATABASES, Place, own_sites, worker
@@ -60,7 +60,7 @@ def listen(place: Place, receiver: Receiver, count: int) -> None:
         session.commit()
 
 
-def by_webhooks(place: Place, receiver: Receiver, count: int) -> float:
+def by_webhooks(place: Place, receiver: Receiver, count: int, processes: int) -> float:
     place.empty()
     receiver.forget()
     with place.site.context(), place.site.new_session() as session:
@@ -69,7 +69,7 @@ def by_webhooks(place: Place, receiver: Receiver, count: int) -> float:
         if owe_deliveries(session, event, ids) != count:
             raise SystemExit("Not all listeners are owed the event.")
         session.commit()
-    with worker(place, THREADS) as child:
+    with worker(place, THREADS, processes) as child:
         rate = receiver.wait_for(count, seconds=PATIENCE, alive=child).per_second
         place.check_all_done()
     return rate
@@ -87,7 +87,8 @@ def ways(scale: Scale) -> Iterator[Ways]:
         found: dict[str, Way | NotHere] = {}
         for kind, place in own_sites(stack, found):
             listen(place, receiver, count)
-            found[kind] = partial(by_webhooks, place, receiver, count)
+            for processes, name in OURS.items():
+                found[f"{kind}, {name}"] = partial(by_webhooks, place, receiver, count, processes)
         broker = stack.enter_context(redis())
         for name in DURABLE:
             found[name] = partial(by_celery, broker, receiver, scale.of(4_000, 400), POOLS[name])
@@ -103,12 +104,13 @@ BENCHMARKS = (
         ways=ways,
         ratios=[
             Ratio(
-                what=f"{kind} ÷ Celery with acks_late, the faster of prefork and threads",
-                of=kind,
+                what=f"{kind}, {ours} ÷ Celery with acks_late, the faster of prefork and threads",
+                of=f"{kind}, {ours}",
                 to=DURABLE,
                 at_least=5,
             )
             for kind in DATABASES
+            for ours in OURS.values()
         ],
     ),
 )
