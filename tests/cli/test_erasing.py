@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
 
-from flask_linkback.models import Audit, Mention
+from flask_linkback.models import (
+    Attempt,
+    Audit,
+    Job,
+    JobState,
+    Mention,
+    Subscriber,
+    SubscriberState,
+    Topic,
+    digest,
+    host_of,
+)
+from flask_linkback.outbox import jobs
+from flask_linkback.websub.hub import DELIVER, VERIFY
+from flask_linkback.websub.subscribers import DENY
 from tests.apps import Blog
 from tests.cli.commands import Ran, add_mention, run
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def erased(blog: Blog) -> list[int]:
@@ -39,19 +56,74 @@ def test_erase_empties_and_says_how_much(blogs: Callable[..., Blog], database_ur
         "Would erase 1 mention."
     ]
     ran = run(blog, "erase", "--author", "http://joe.example", "--yes", "--json")
-    assert ran.json == {"mentions": [by_joe], "weblogs": [], "erased": True}
+    assert ran.json == {"mentions": [by_joe], "weblogs": [], "subscribers": [], "erased": True}
     ran = run(blog, "erase", "--host", "joe.example", "--yes")
     assert (ran.status, ran.lines, erased(blog)) == (0, ["1 mention erased."], [joe, by_joe])
     for args in (["--yes"], []):
         ran = run(blog, "erase", "--host", "joe.example", *args)
         assert (ran.status, ran.lines) == (0, ["There is nothing to erase."])
     ran = run(blog, "erase", "--host", "joe.example", "--json")
-    assert ran.json == {"mentions": [], "weblogs": [], "erased": False}
+    assert ran.json == {"mentions": [], "weblogs": [], "subscribers": [], "erased": False}
     with blog.app.app_context():
         audits = blog.db.session.scalars(sa.select(Audit)).all()
         assert {(each.action, each.who.partition(":")[0]) for each in audits} == {("erase", "cli")}
         assert not any("joe" in f"{each.before}{each.after}{each.reason}" for each in audits)
     assert "(erased) -> " in run(blog, "mentions").stdout
+
+
+def subscribe(blog: Blog, topic: Topic, callback: str) -> int:
+    """Let a callback follow a topic, and have been sent something."""
+    host = host_of(callback)
+    subscriber = Subscriber(
+        key=digest(topic.url, callback),
+        topic_id=topic.id,
+        topic_url=topic.url,
+        callback_url=callback,
+        callback_host=host,
+        state=SubscriberState.active,
+        created_at=NOW,
+    )
+    blog.db.session.add(subscriber)
+    for kind in (DELIVER, VERIFY, DENY):
+        job = Job(
+            kind=kind, state=JobState.done, host=host, due_at=NOW, created_at=NOW, attempts=1, reason=""
+        )
+        blog.db.session.add(job)
+        blog.db.session.flush()
+        seen = Attempt(job_id=job.id, number=1, started_at=NOW, seconds=0.1, outcome="done", url=callback)
+        blog.db.session.add(seen)
+    jobs.add(
+        blog.db.session, [jobs.NewJob(kind=DELIVER, host=host, payload={"subscriber_id": subscriber.id})]
+    )
+    return subscriber.id
+
+
+def test_erase_forgets_the_subscribers_of_a_host(blogs: Callable[..., Blog], database_url: str) -> None:
+    blog = blogs(database_url, HUB_ENABLED=True)
+    with blog.app.app_context():
+        topic = Topic(key=digest("t"), url="https://blog.example/feed", created_at=NOW)
+        blog.db.session.add(topic)
+        blog.db.session.flush()
+        urls = ("https://joe.example/a", "https://joe.example/b?c=1", "https://sub.joe.example/c")
+        joe, joe_too, other = (subscribe(blog, topic, url) for url in urls)
+        blog.db.session.commit()
+    ran = run(blog, "erase", "--host", "joe.example", "--dry-run")
+    assert ran.lines == [
+        f"Would forget subscriber {joe}: https://joe.example/a",
+        f"Would forget subscriber {joe_too}: https://joe.example/b?c=1",
+        "Would erase 2 subscribers.",
+    ]
+    assert run(blog, "erase", "--author", "https://joe.example/a", "--yes").lines == [
+        "There is nothing to erase."
+    ]
+    joes = add_mention(blog, source_host="joe.example")
+    ran = run(blog, "erase", "--host", "joe.example", "--yes")
+    assert ran.lines == ["1 mention and 2 subscribers erased."]
+    assert erased(blog) == [joes]
+    with blog.app.app_context():
+        assert list(blog.db.session.scalars(sa.select(Subscriber.id))) == [other]
+        assert set(blog.db.session.scalars(sa.select(Job.host))) == {"sub.joe.example"}
+        assert set(blog.db.session.scalars(sa.select(Attempt.url))) == {"https://sub.joe.example/c"}
 
 
 def answering(blog: Blog, monkeypatch: pytest.MonkeyPatch, answer: str) -> Ran:
