@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -25,25 +25,39 @@ deliveries = ListGroup(
 _LISTENER: Final = click.option("--listener", "listener_id", type=ID, metavar="ID")
 _EVENT: Final = click.option("--event", "event_id", type=ID, metavar="ID")
 _DRY_RUN: Final = click.option("--dry-run", is_flag=True, help="Only say how many they are.")
-_SINCE: Final = click.option(
-    "--since", required=True, metavar="TIME", help="2030-12-31T12:00, in UTC, or so long ago: 90m, 12h, 3d."
-)
+
+
+def _since(*, required: bool) -> Callable[[Any], Any]:
+    what = "2030-12-31T12:00, in UTC, or so long ago: 90m, 12h, 3d."
+    return click.option("--since", required=required, metavar="TIME", help=what)
 
 
 @command("list")
 @click.option("--state", type=click.Choice([each.value for each in JobState]))
 @_LISTENER
 @_EVENT
+@_since(required=False)
 @LIMIT
 def list_deliveries(
-    out: Output, state: str | None, listener_id: int | None, event_id: int | None, limit: int
+    out: Output,
+    state: str | None,
+    listener_id: int | None,
+    event_id: int | None,
+    since: str | None,
+    limit: int,
 ) -> None:
-    """List deliveries, newest first: done, given up (dead), or when they are tried next."""
+    """List deliveries, newest first: done, given up (dead), or when they are tried next.
+
+    With --since those alone that are owed since then.
+    """
+    site = current_site()
     wanted = sa.select(Job).where(Job.kind == DELIVER).order_by(Job.id.desc()).limit(limit)
     for column, value in ((Job.state, state), (Job.listener_id, listener_id), (Job.event_id, event_id)):
         if value is not None:
             wanted = wanted.where(column == value)
-    _finish(out, current_site().session.scalars(wanted).all())
+    if since is not None:
+        wanted = wanted.where(Job.created_at >= _moment(site, since))
+    _finish(out, site.session.scalars(wanted).all())
 
 
 @command("show")
@@ -79,7 +93,7 @@ def replay(out: Output, ids: tuple[int, ...], again: bool) -> None:
 
 @command("recover")
 @click.option("--listener", "listener_id", type=ID, metavar="ID", required=True)
-@_SINCE
+@_since(required=True)
 @click.option("--never-sent", is_flag=True, help="Instead, what it wants and was never owed.")
 @_DRY_RUN
 def recover(out: Output, listener_id: int, since: str, never_sent: bool, dry_run: bool) -> None:

@@ -157,6 +157,9 @@ def test_deliveries_are_listed_shown_and_replayed(blog: Blog, neighbour: Neighbo
     assert run(blog, "deliveries", "replay", job_id, "--again").status == 0
     assert run(blog, "deliveries", "list", "--state", "done").lines == ["No deliveries."]
     assert run(blog, "deliveries", "show", "1").status == 1  # another job
+    assert run(blog, "deliveries", "--since", "1h").lines[0].split()[0] == job_id
+    assert run(blog, "deliveries", "--since", "2100-01-01").lines == ["No deliveries."]
+    assert "is no time" in run(blog, "deliveries", "--since", "soon").stderr
 
 
 def test_recover_and_cancel(blog: Blog, neighbour: Neighbour) -> None:
