@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote, urljoin, urlsplit
 
+import sqlalchemy as sa
 from flask import Flask, current_app, has_app_context
 from flask.globals import app_ctx
 from sqlalchemy import Engine
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Route", "Site", "current_flask", "current_site", "find_site"]
 
 T = TypeVar("T")
+M = TypeVar("M", bound=models.Base)
 logger = logging.getLogger("flask_linkback.site")
 EXTENSION: Final = "linkback"
 _REDIRECTS: Final = 3
@@ -89,6 +91,13 @@ class Site:
         """The application's session of this context: one request or command is one transaction."""
         self.give_keys()
         return self.db.session()
+
+    def ours(self, obj: M) -> M:
+        """Return an object as the session of this context has it; one of another session is read anew."""
+        identity = sa.inspect(obj).identity
+        if identity is None or obj in self.session:
+            return obj
+        return self.session.get_one(type(obj), identity)
 
     def end_reading(self) -> None:
         """Let no transaction stay open over HTTP; a session that nobody asked for is not made for that."""

@@ -64,6 +64,7 @@ def pause(site: Site, listener: Listener) -> None:
 
     ValueError for one that gets nothing anyway.
     """
+    listener = site.ours(listener)
     if listener.state is ListenerState.paused:
         return
     if listener.state not in ACTIVE:
@@ -82,6 +83,7 @@ def resume(site: Site, listener: Listener) -> None:
     What happened meanwhile it gets by `backfill`, what waited when it was paused by `recover`. ValueError for
     one that is disabled, which resumes by a passing test, or not verified.
     """
+    listener = site.ours(listener)
     if listener.state in ACTIVE:
         return
     if listener.state is not ListenerState.paused:
@@ -102,7 +104,7 @@ def remove(site: Site, listener: Listener) -> None:
     """Remove a listener with its secrets, and give up what waits for it. The caller commits."""
     session = site.session
     forget(session, listener.id)
-    session.delete(listener)
+    session.delete(site.ours(listener))
     session.flush()
     changes.note_call(session, "remove")
 
@@ -113,6 +115,7 @@ def send_test(site: Site, listener: Listener, data: Any = None, type_: str | Non
     Without data it is what the newest event said that it hears of. ValueError for a listener that has not
     answered the handshake: nobody knows yet whether it wants anything.
     """
+    listener = site.ours(listener)
     if listener.state is ListenerState.unverified:
         raise ValueError(WHY_NOT[listener.state])
     session = site.session

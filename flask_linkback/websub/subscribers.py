@@ -246,7 +246,7 @@ def deny(site: Site, subscriber: Subscriber, reason: str = "") -> bool:
 
     WebSub, section 5.2: a hub may do so at any time.
     """
-    session = site.session
+    session, subscriber = site.session, site.ours(subscriber)
     if subscriber.state not in _OPEN:
         return False
     changes.note_call(session, "deny")

@@ -131,7 +131,7 @@ def _check(lease_seconds: int | None, secret: str | None, credentials: tuple[str
 
 def renew(site: Site, subscription: Subscription, *, wait: bool = False) -> Subscription:
     """Ask for a new lease now, beginning with the discovery of the hub; the one that is active stays so."""
-    session = site.session
+    session, subscription = site.session, site.ours(subscription)
     if subscription.state in _IDLE:
         subscription.state = SubscriptionState.discovering
     subscription.reason = ""
@@ -144,7 +144,7 @@ def renew(site: Site, subscription: Subscription, *, wait: bool = False) -> Subs
 
 def unsubscribe(site: Site, subscription: Subscription, *, wait: bool = False) -> Subscription:
     """Ask the hub to end a subscription; it is over once the hub confirms, or when nobody was ever asked."""
-    session = site.session
+    session, subscription = site.session, site.ours(subscription)
     active = active_request(session, subscription.id)
     waiting = open_request(session, subscription.id)
     asked = [each for each in (active, waiting) if each is not None and each.requested_at is not None]

@@ -44,6 +44,28 @@ def test_who_is_paused_gets_nothing(blog: Blog, neighbour: Neighbour, clock: Clo
     assert len(neighbour.requests) == 2
 
 
+def test_a_listener_of_another_session_is_switched_all_the_same(blog: Blog, neighbour: Neighbour) -> None:
+    listener_id = listen(blog, neighbour).id
+    webhooks = blog.linkback.webhooks
+
+    def elsewhere() -> Listener:
+        with blog.app.app_context():
+            return blog.db.session.get_one(Listener, listener_id)
+
+    def kept() -> str:
+        blog.db.session.commit()
+        return elsewhere().state.value
+
+    webhooks.pause(elsewhere())
+    assert kept() == "paused"
+    webhooks.resume(elsewhere())
+    assert kept() == "active"
+    assert webhooks.test(elsewhere()).passed
+    webhooks.remove(elsewhere())
+    blog.db.session.commit()
+    assert blog.db.session.get(Listener, listener_id) is None
+
+
 @pytest.mark.parametrize("state", ["disabled", "unverified"])
 def test_who_is_not_paused_and_not_resumed(blog: Blog, neighbour: Neighbour, state: str) -> None:
     listener = listen(blog, neighbour)
