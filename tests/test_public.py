@@ -104,6 +104,7 @@ def named() -> list[Any]:
     return [pytest.param(name, id=f"{kind}-{name}") for kind, names in things.items() for name in names]
 
 
+@pytest.mark.xdist_group("documentation")
 @pytest.mark.parametrize("name", named())
 def test_what_there_is_is_documented(documentation: str, name: str) -> None:
     word = name.removeprefix("Linkback.")
@@ -117,6 +118,7 @@ def test_what_an_application_calls_says_what_it_does(name: str) -> None:
     assert doc.partition("\n")[0].endswith((".", ":"))
 
 
+@pytest.mark.xdist_group("documentation")
 def test_all_that_is_declared_has_an_effect(documentation: str) -> None:
     assert "LINKBACK_ADMIN_URL_PREFIX" in documentation
     assert "Planned: declared, but without effect yet." not in documentation

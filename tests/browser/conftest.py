@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from tests.thorough import some
+
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ARGUMENTS = [
     "--no-sandbox",
@@ -36,7 +38,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(
-    params=[(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")], ids=lambda p: f"{p[0]}-{p[1]}"
+    params=some([(1280, "light"), (390, "light"), (390, "dark"), (1280, "dark")], each=2),
+    ids=lambda p: f"{p[0]}-{p[1]}",
 )
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A page that fails the test if anything is written to its console."""
