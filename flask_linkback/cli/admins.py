@@ -36,10 +36,10 @@ def admin(case: Case) -> Finding:
     if lacking:
         return Finding(
             mark=Mark.warning,
-            what="The admin is open, and the session's cookie could be better kept.",
+            what="The admin is guarded by @linkback.admin_access; the session's cookie could be better kept.",
             advice=f"Set {', '.join(lacking)}.",
         )
-    return Finding(mark=Mark.ok, what="The admin is open to whom @linkback.admin_access lets in.")
+    return Finding(mark=Mark.ok, what="The admin is guarded by @linkback.admin_access.")
 
 
 def _lacking(case: Case) -> list[str]:

@@ -20,7 +20,9 @@ from .output import Output, command, local_time
 __all__ = ["deliveries", "delivery_document", "say_delivery"]
 
 deliveries = ListGroup(
-    "deliveries", help="What became of telling it: list (without a command), show, replay, recover, ..."
+    "deliveries",
+    help="What became of telling it: list (also without a command: --state, --listener, --event, --since), "
+    "show, replay, recover, ...",
 )
 _LISTENER: Final = click.option("--listener", "listener_id", type=ID, metavar="ID")
 _EVENT: Final = click.option("--event", "event_id", type=ID, metavar="ID")

@@ -10,7 +10,7 @@ from wtforms import Form, SelectField, StringField, URLField
 from wtforms.fields import SelectChoice
 from wtforms.validators import InputRequired, Optional, ValidationError
 
-from ..errors import AddressRefused, MatchError
+from ..errors import AddressRefused, MatchError, MissingExtra
 from ..fetch import check_url
 from .match import MATCHABLE_CHOICES, PASS, const_to_matchable
 from .registry import HookRegistry
@@ -84,7 +84,7 @@ def _match_form(name: str, field: str) -> type[BaseMatchForm]:
     def can_be(form: Form, query: Any) -> None:
         try:
             const_to_matchable(int(form[f"{field}_cond"].data), query.data or "")
-        except (MatchError, ValueError, TypeError) as error:
+        except (MatchError, MissingExtra, ValueError, TypeError) as error:
             raise ValidationError(str(error)) from None
 
     fields = {

@@ -138,6 +138,8 @@ def test_the_last_of_several_attempts_counts(blog: Blog, visitor: Visitor) -> No
     assert 4 in ids(visitor.text("/deliveries", code="none"))
     assert 4 not in ids(visitor.text("/deliveries", code="5xx"))
     assert "timeout" in visitor.text("/deliveries", listener="4")
+    # it counts from one again: somebody asked for it
+    assert visitor.text("/deliveries/4").count("Queued again") == 1
 
 
 def test_what_a_status_says(blog: Blog, visitor: Visitor) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import Any
 
 import pytest
@@ -189,3 +191,49 @@ def test_who_may_only_look_creates_nothing(hooks: Blog, visitor: Visitor) -> Non
     hooks.linkback.admin_access(lambda action, obj: action == "view")
     assert ">Create</button>" not in visitor.text("/listeners/create", type="person")
     assert visitor.send(CREATE, "create", **FILLED_IN).status_code == 403
+
+
+def test_a_form_makes_one_listener(hooks: Blog, visitor: Visitor) -> None:
+    """Whoever loads the page with the secret again, and sends the form again so, has made no second one."""
+    found = re.search(r'name="once" value="([^"]+)"', visitor.text(CREATE))
+    assert found
+    once = found[1]
+    wrong = visitor.send(CREATE, "create", **{**FILLED_IN, "url": "nonsense"}, once=once)
+    assert f'name="once" value="{once}"' in wrong.text
+    assert "Listener Created!" in visitor.send(CREATE, "create", **FILLED_IN, once=once).text
+    again = visitor.send(CREATE, "create", follow=False, **FILLED_IN, once=once)
+    assert again.headers["Location"] == "/linkback/admin/hooks"
+    assert "was made already" in visitor.text("/hooks")
+    with hooks.app.app_context():
+        assert len(listeners(hooks)) == 1
+    assert "Listener Created!" in visitor.send(CREATE, "create", **FILLED_IN, once="another").text
+    with hooks.app.app_context():
+        assert len(listeners(hooks)) == 2
+
+
+def test_what_lacks_an_extra_is_said_where_it_was_chosen(
+    hooks: Blog, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "re2", None)
+    chosen = {**FILLED_IN, "title_cond": str(match.LIKE), "title_query": "J%", "listener_rate": "many"}
+    answer = visitor.send(CREATE, "create", follow=False, **chosen)
+    assert answer.status_code == 200
+    for said in ("flask-linkback[fast]", "is no number", f'value="{URL}"', 'value="J%"'):
+        assert said in answer.text
+
+
+@pytest.mark.parametrize(
+    ("url", "is_told"),
+    [
+        ("http://10.0.0.1/x", True),
+        ("http://[::1]/x", True),
+        ("http://127.0.0.1/x", False),  # these tests open it
+        ("http://where.example/x", False),
+    ],
+)
+def test_an_address_to_which_nothing_is_sent_is_told(
+    hooks: Blog, visitor: Visitor, url: str, is_told: bool
+) -> None:
+    text = visitor.send(CREATE, "create", **{**FILLED_IN, "url": url}).text
+    assert "Listener Created!" in text
+    assert ("LINKBACK_ALLOW_NETWORKS" in text) is is_told

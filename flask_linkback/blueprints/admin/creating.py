@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
+import secrets
 from collections.abc import Sequence
 from typing import Any, Final
 
-from flask import abort, request
+from flask import abort, request, session
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
+from ...fetch import check_url, public_address
 from ...models import Listener
 from ...webhooks import match, rotating
 from ...webhooks.hooks import Hook
@@ -23,6 +26,10 @@ from .words import gettext as _
 
 __all__ = ["SCREENS"]
 
+_MADE: Final = "linkback_made"
+"""Where the session keeps which forms made a listener: a page that is loaded again makes no second one."""
+_MOST_MADE: Final = 5
+_LONGEST_ONCE: Final = 32
 _HIDDEN: Final = ("HiddenField", "CSRFTokenField", "SubmitField")
 
 
@@ -61,6 +68,7 @@ def _page(
 ) -> ResponseReturnValue:
     return visit.render(
         "listener_create",
+        once=request.form.get("once", "")[:_LONGEST_ONCE] or secrets.token_urlsafe(12),
         title=_("Create %(name)s Listener", name=name_of(visit.site, hook)),
         hook=hook,
         fields=[each for each in config if each.type not in _HIDDEN],
@@ -79,6 +87,10 @@ def _create(visit: Visit) -> ResponseReturnValue:
     if not request.args.get("type"):
         return visit.go("listener_select")
     hook = _hook(visit)
+    once = request.form.get("once", "")[:_LONGEST_ONCE]
+    if once and once in session.get(_MADE, ()):
+        visit.say(_("This listener was made already, and its secret shown then."))
+        return visit.go("hooks")
     # no database takes NUL
     filled_in = MultiDict((name, value.replace("\0", "")) for name, value in request.form.items(multi=True))
     config, matching = _config_form(hook, filled_in), hook.get_match_forms(formdata=filled_in)
@@ -107,6 +119,8 @@ def _create(visit: Visit) -> ResponseReturnValue:
         if said.get("secret"):
             said.errors.setdefault("secret", _("Type it again: a page does not say it back."))
         return _page(visit, hook, config, matching, said)
+    if once:
+        session[_MADE] = [*session.get(_MADE, ()), once][-_MOST_MADE:]
     return _created(visit, listener)
 
 
@@ -120,7 +134,23 @@ def _created(visit: Visit, listener: Listener) -> ResponseReturnValue:
     }
     auditing.note(visit.site, "create", f"listener:{listener.id}", after=after)
     secret = rotating.secrets(visit.site, listener)[0].secret
-    return visit.render("listener_created", listener=listener, secret=secret, wanted=in_words(listener))
+    return visit.render(
+        "listener_created",
+        listener=listener,
+        secret=secret,
+        wanted=in_words(listener),
+        is_out_of_reach=_is_out_of_reach(visit, listener),
+    )
+
+
+def _is_out_of_reach(visit: Visit, listener: Listener) -> bool:
+    """Is its host an address to which nothing is sent? A name is looked up when something is."""
+    host = check_url(listener.url).host
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return not public_address(host, visit.site.settings.fetch.allow_networks.get("", ()))
 
 
 SCREENS: Final = (

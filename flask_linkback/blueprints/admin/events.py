@@ -187,7 +187,7 @@ def _why_late(event: Event, listener: Listener) -> str:
         return _("The event is not matched yet.")
     if listener.created_at > event.dispatched_at:
         return _("It came later than the event.")
-    return _("It wants it as it is now, and did not when it happened.")
+    return _("It would get it as it is now. When it happened it was paused, or had another filter.")
 
 
 # --- sending -------------------------------------------------------------------------------------------
