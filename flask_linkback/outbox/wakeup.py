@@ -15,7 +15,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -28,6 +28,8 @@ logger = logging.getLogger("flask_linkback.outbox")
 
 DATA_VERSION_SECONDS: Final = 0.025
 """How often a change of an SQLite file is looked for; one look costs some 50 microseconds."""
+EXPECTED_SECONDS: Final = 0.003
+"""The same while more is to be expected."""
 _CHECK_SECONDS: Final = 60.0
 """How often a quiet LISTEN connection is asked whether it still lives."""
 _RECONNECT_SECONDS: Final = 2.0
@@ -107,8 +109,11 @@ class Watcher(abc.ABC):
 class SqliteWatcher(Watcher):
     """Rings when ``PRAGMA data_version`` of the file changes: another connection committed."""
 
-    def __init__(self, bell: Bell, quiet: threading.Lock, path: str, *, uri: bool) -> None:
+    def __init__(
+        self, bell: Bell, quiet: threading.Lock, is_expected: Callable[[], bool], path: str, *, uri: bool
+    ) -> None:
         super().__init__(bell, "linkback-data-version", quiet)
+        self._is_expected = is_expected
         self._path = path
         self._uri = uri
 
@@ -125,7 +130,8 @@ class SqliteWatcher(Watcher):
                         seen = version
                         self._bell.ring()
                 yield
-                time.sleep(DATA_VERSION_SECONDS)  # cheaper than to wait for an event
+                # cheaper than to wait for an event
+                time.sleep(EXPECTED_SECONDS if self._is_expected() else DATA_VERSION_SECONDS)
         finally:
             with self._quiet:
                 connection.close()
@@ -183,13 +189,18 @@ class PostgresWatcher(Watcher):
                 driver_connection.close()
 
 
-def watcher_for(engine: sa.Engine, bell: Bell, quiet: threading.Lock) -> Watcher | None:
-    """Return the watcher that suits a database, or None where polling must do."""
+def watcher_for(
+    engine: sa.Engine, bell: Bell, quiet: threading.Lock, is_expected: Callable[[], bool]
+) -> Watcher | None:
+    """Return the watcher that suits a database, or None where polling must do.
+
+    ``is_expected`` says whether it is worth while to look more often just now.
+    """
     if engine.dialect.name == "postgresql" and engine.dialect.driver in ("psycopg", "psycopg2"):
         return PostgresWatcher(bell, quiet, engine)
     if engine.dialect.name == "sqlite" and not in_memory(engine):
         (path, *_), options = engine.dialect.create_connect_args(engine.url)
-        return SqliteWatcher(bell, quiet, path, uri=bool(options.get("uri")))
+        return SqliteWatcher(bell, quiet, is_expected, path, uri=bool(options.get("uri")))
     return None
 
 

@@ -52,6 +52,8 @@ logger = logging.getLogger("flask_linkback.outbox")
 SETTLE_SECONDS: Final = 0.025
 """How long a finished job waits for others to be settled with; with its turn to write, 50 ms at most."""
 CLAIM_AT_MOST: Final = 100
+_MORE_SECONDS: Final = 1.0
+"""How long after one job another is expected."""
 POLL_SECONDS: Final = (1.0, 5.0)
 """How often due jobs are looked for unasked: after work, and when all is quiet."""
 DRAIN_SECONDS: Final = 25.0
@@ -110,7 +112,7 @@ class Worker:
         # when (time.monotonic) what is to be done next
         self._claim_at = self._settle_at = self._beat_at = self._reclaim_at = 0.0
         self._renew_at = time.monotonic() + lease_seconds / 3
-        self._away_until = self._complained_at = 0.0
+        self._more_until = self._away_until = self._complained_at = 0.0
         self._complained = ""
 
     def stop(self) -> None:
@@ -121,7 +123,7 @@ class Worker:
     def run(self, *, once: bool = False) -> None:
         """Work until stopped; with ``once``, until nothing is due any more."""
         check_shareable(self.engine)
-        watcher = None if once else watcher_for(self.engine, self._bell, self.quiet)
+        watcher = None if once else watcher_for(self.engine, self._bell, self.quiet, self._expects_more)
         if watcher is not None:
             watcher.start()
         try:
@@ -251,7 +253,13 @@ class Worker:
             seconds if seconds > 0 else self._poll, self._poll, self._lease_seconds / 6
         )
         self._desk.put(turn.claims, until=now + self._lease_seconds)
+        if claimed:
+            self._more_until = now + _MORE_SECONDS
         return claimed
+
+    def _expects_more(self) -> bool:
+        """Is there nothing to do just now, but was a moment ago?"""
+        return time.monotonic() < self._more_until and self._desk.is_empty()
 
     def _transact(self, write: Callable[[Session], T], *, urgent: bool = False) -> T:
         """Do a transaction in our turn; while another process writes to SQLite, ask more often than that."""

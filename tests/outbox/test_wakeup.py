@@ -92,7 +92,7 @@ def test_a_signal_handler_may_ring_wherever_it_interrupts() -> None:
 @contextlib.contextmanager
 def watching(blog: Blog) -> Iterator[Bell]:
     bell = Bell()
-    watcher = watcher_for(blog.site.engine, bell, threading.Lock())
+    watcher = watcher_for(blog.site.engine, bell, threading.Lock(), lambda: True)
     assert watcher is not None
     watcher.start()
     try:
@@ -116,6 +116,31 @@ def test_a_watcher_rings_when_another_connection_commits_jobs(blog: Blog) -> Non
             jobs.add(session, [jobs.NewJob(kind="a")])
             session.rollback()
             assert not bell.wait(0.1)
+
+
+def looks_per_second(blog: Blog, *, expected: bool) -> float:
+    """How often a watcher looks."""
+    asked: list[bool] = []
+
+    def is_expected() -> bool:
+        asked.append(expected)
+        return expected
+
+    with blog.app.app_context():
+        watcher = watcher_for(blog.site.engine, Bell(), threading.Lock(), is_expected)
+    assert watcher is not None
+    watcher.start()
+    began = time.monotonic()
+    wait_until(lambda: len(asked) > 20)
+    watcher.stop()
+    return 20 / (time.monotonic() - began)
+
+
+def test_sqlite_is_looked_at_more_often_while_more_is_expected(
+    blogs: Callable[..., Blog], sqlite_url: str
+) -> None:
+    blog = blogs(sqlite_url)
+    assert looks_per_second(blog, expected=True) > 2 * looks_per_second(blog, expected=False)
 
 
 def test_replaying_and_leaning_on_a_waiting_job_ring_too(blog: Blog) -> None:
@@ -172,7 +197,7 @@ def test_which_databases_live_in_memory(tmp_path: Path) -> None:
     for url in memory:
         engine = sa.create_engine(url, poolclass=sa.StaticPool)
         assert in_memory(engine), url
-        assert watcher_for(engine, Bell(), threading.Lock()) is None
+        assert watcher_for(engine, Bell(), threading.Lock(), lambda: True) is None
     assert not in_memory(sa.create_engine(f"sqlite:///{tmp_path}/x.db"))
     assert not in_memory(sa.create_engine("postgresql+psycopg://localhost/x"))
 
