@@ -40,7 +40,7 @@ def erase_person(out: Output, author: str | None, host: str | None, dry_run: boo
     ids, weblogs = mentions_of(site, person), weblogs_of(site, person)
     subscribers = [] if person.host is None else list(subscribers_at(site, person.host))
     some = bool(ids or weblogs or subscribers)
-    much = _much(ids, weblogs, subscribers)
+    much = _much(ids, weblogs, subscribers) if some else ""
     if some and not dry_run:
         if not yes:
             _ask(much)
@@ -63,9 +63,9 @@ def erase_person(out: Output, author: str | None, host: str | None, dry_run: boo
 
 
 def _much(ids: Sequence[int], weblogs: Sequence[int], subscribers: Sequence[int]) -> str:
-    """Say how much it is; mentions are what is asked for most."""
+    """Say how much it is, where it is anything."""
     numbers = {"mention": len(ids), "weblog": len(weblogs), "subscriber": len(subscribers)}
-    *first, last = [counted(number, noun) for noun, number in numbers.items() if number] or ["0 mentions"]
+    *first, last = [counted(number, noun) for noun, number in numbers.items() if number]
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -75,7 +75,6 @@ def worker(out: Output, once: bool, threads: int | None, processes: int, nice: i
         # who has SQLite's one lock must not wait for a processor as well: all others would wait for both
         nice = 0 if once or site.engine.dialect.name == "sqlite" else _NICE
     os.nice(nice)
-    check_shareable(site.engine)
     threads = threads or site.settings.outbox.worker_threads
     with site.get(Runner).taken() as bell:
 
@@ -100,6 +99,7 @@ def worker(out: Output, once: bool, threads: int | None, processes: int, nice: i
 def _crew(site: Site, processes: int, begin: Callable[[], Worker]) -> Crew:
     if not hasattr(os, "fork"):
         raise click.UsageError("--processes needs a system that can fork; start the command several times.")
+    check_shareable(site.engine)
     site.db.session.remove()
     site.engine.dispose()  # connections do not go through a fork
     return Crew(processes, begin)

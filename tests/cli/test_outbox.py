@@ -40,6 +40,14 @@ def states(blog: Blog) -> list[LinkState]:
         return list(blog.db.session.scalars(sa.select(Link.state).order_by(Link.id)))
 
 
+def members(blog: Blog) -> set[int]:
+    """The processes of the workers that live, as the database knows them."""
+    with blog.app.app_context():
+        pids = set(blog.db.session.scalars(sa.select(WorkerRow.pid)))
+        blog.db.session.rollback()
+    return pids
+
+
 def friendly(neighbour: Neighbour) -> None:
     """Let a neighbour have a page at / that accepts pingbacks."""
     neighbour.answer("/", headers=[("X-Pingback", neighbour.url("/xmlrpc"))])
@@ -154,14 +162,29 @@ class Gate:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("options", "processes", "said"),
+    [
+        ((), 1, "8 threads"),
+        (("--processes", "2", "--threads", "3"), 2, "2 processes of 3 threads each"),
+    ],
+    ids=["one", "two"],
+)
 def test_a_signal_lets_the_worker_finish_what_runs(
-    blogs: Callable[..., Blog], database_url: str, start: Start, number: signal.Signals
+    blogs: Callable[..., Blog],
+    database_url: str,
+    start: Start,
+    options: tuple[str, ...],
+    processes: int,
+    said: str,
+    number: signal.Signals,
 ) -> None:
     blog = blogs(database_url, RUNNER="external")
     gate = Gate()
     with Neighbour() as neighbour:
         neighbour.route("/slow", gate)
-        process = start({"database_url": database_url, "RUNNER": "external"}, "worker")
+        process = start({"database_url": database_url, "RUNNER": "external"}, "worker", *options)
+        wait_until(lambda: len(members(blog)) == processes, 30)
         tell(blog, neighbour.url("/slow"))
         neighbour.wait_for(1)
         process.send_signal(number)
@@ -170,8 +193,9 @@ def test_a_signal_lets_the_worker_finish_what_runs(
         gate.open.set()
         ran = ended(process)
     assert (ran.status, ran.stderr) == (0, "")
-    assert ran.lines == ["Working with 8 threads; Ctrl-C ends.", "2 jobs done."]
+    assert ran.lines == [f"Working with {said}; Ctrl-C ends.", "2 jobs done."]
     assert states(blog) == [LinkState.unsupported]
+    assert members(blog) == set()
     with blog.app.app_context():
         assert set(blog.db.session.scalars(sa.select(Job.state))) == {JobState.done}
 
@@ -225,14 +249,6 @@ def test_a_worker_lets_others_go_first(
 # --- several processes -------------------------------------------------------------------------------
 
 
-def members(blog: Blog) -> dict[int, int]:
-    """The threads of each worker that lives, by its process."""
-    with blog.app.app_context():
-        rows = blog.db.session.execute(sa.select(WorkerRow.pid, WorkerRow.threads)).all()
-        blog.db.session.rollback()
-    return {row.pid: row.threads for row in rows}
-
-
 def test_several_processes_share_what_is_due(
     blogs: Callable[..., Blog], database_url: str, start: Start
 ) -> None:
@@ -245,32 +261,7 @@ def test_several_processes_share_what_is_due(
     assert (ran.status, ran.stderr) == (0, "")
     assert ran.json["jobs"] == {"done": 3, "again": 0, "later": 0, "dead": 0}
     assert states(blog) == [LinkState.sent, LinkState.refused]
-    assert members(blog) == {}
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_all_processes_finish_what_runs(
-    blogs: Callable[..., Blog], database_url: str, start: Start, number: signal.Signals
-) -> None:
-    blog = blogs(database_url, RUNNER="external")
-    gate = Gate()
-    with Neighbour() as neighbour:
-        neighbour.route("/slow", gate)
-        options = ("--processes", "2", "--threads", "3")
-        process = start({"database_url": database_url, "RUNNER": "external"}, "worker", *options)
-        wait_until(lambda: len(members(blog)) == 2, 30)
-        assert set(members(blog).values()) == {3}
-        tell(blog, neighbour.url("/slow"))
-        neighbour.wait_for(1)
-        process.send_signal(number)
-        assert process.stderr is not None
-        assert process.stderr.readline() == "Finishing what runs; once more ends at once.\n"
-        gate.open.set()
-        ran = ended(process)
-    assert (ran.status, ran.stderr) == (0, "")
-    assert ran.lines == ["Working with 2 processes of 3 threads each; Ctrl-C ends.", "2 jobs done."]
-    assert states(blog) == [LinkState.unsupported]
-    assert members(blog) == {}
+    assert members(blog) == set()
 
 
 def test_a_process_that_dies_is_replaced(blogs: Callable[..., Blog], sqlite_url: str, start: Start) -> None:
@@ -280,7 +271,7 @@ def test_a_process_that_dies_is_replaced(blogs: Callable[..., Blog], sqlite_url:
     first, second = members(blog)
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: len(members(blog)) == 3, 30)  # the dead one's row stays for a while
-    (third,) = set(members(blog)) - {first, second}
+    (third,) = members(blog) - {first, second}
     assert third != process.pid
     process.send_signal(signal.SIGTERM)
     ran = ended(process)
