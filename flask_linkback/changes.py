@@ -29,6 +29,8 @@ from sqlalchemy.orm import (
     UOWTransaction,
     class_mapper,
 )
+from sqlalchemy.orm.attributes import get_history, instance_state
+from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 from sqlalchemy.orm.exc import ObjectDeletedError
 
 from .errors import ConfigError, LinkbackError, did_you_mean
@@ -273,7 +275,7 @@ def _flushed(session: Session, context: UOWTransaction, watches: Watches) -> Ite
             yield _Seen(within=within, change=Change(kind=Kind.created, obj=obj, fields=fields))
     for obj in session.dirty:
         if watching := watches.of(type(obj)):
-            state: InstanceState[Any] = sa.inspect(obj)
+            state = instance_state(obj)
             if context.is_deleted(state):  # type: ignore[no-untyped-call]  # an orphan
                 yield _Seen(within=within, change=_deleted(obj, state, watching))
                 continue
@@ -283,7 +285,7 @@ def _flushed(session: Session, context: UOWTransaction, watches: Watches) -> Ite
                 yield _Seen(within=within, change=change, beside=beside)
     for obj in session.deleted:
         if watching := watches.of(type(obj)):
-            yield _Seen(within=within, change=_deleted(obj, sa.inspect(obj), watching))
+            yield _Seen(within=within, change=_deleted(obj, instance_state(obj), watching))
 
 
 def _wanted(watching: Sequence[Watch]) -> list[str]:
@@ -303,19 +305,25 @@ def _updated(state: InstanceState[Any], wanted: Sequence[str]) -> tuple[dict[str
 
     Collections do not count: what is in them has rows of its own.
     """
-    fields, beside = {}, False
-    collections = {each.key for each in state.mapper.relationships if each.uselist}
-    for attribute in state.attrs:
-        if attribute.key in collections or not attribute.history.has_changes():
-            continue
-        if attribute.key in wanted:
-            _, _, before = attribute.history
-            new = attribute.value
+    # of what nobody set there is nothing to compare
+    changed = {
+        key: history
+        for key in state.committed_state
+        if (history := get_history(state.obj(), key, PASSIVE_NO_INITIALIZE)).has_changes()
+        and not _is_collection(state, key)
+    }
+    fields = {}
+    for name in wanted:
+        if name in changed:
+            before, new = changed.pop(name).deleted, getattr(state.obj(), name)
             # what is changed in place is its own old value
-            fields[attribute.key] = (before[0] if before and before[0] is not new else None, new)
-        else:
-            beside = True
-    return fields, beside
+            fields[name] = (before[0] if before and before[0] is not new else None, new)
+    return fields, bool(changed)
+
+
+def _is_collection(state: InstanceState[Any], key: str) -> bool:
+    relationship = state.mapper.relationships.get(key)
+    return relationship is not None and bool(relationship.uselist)
 
 
 def _do_orm_execute(state: ORMExecuteState) -> Any:
@@ -424,7 +432,7 @@ def _for(watch: Watch, seen: _Seen) -> Iterator[Change | BulkStatement]:
         return
     fields = {name: change.fields[name] for name in watch.fields if name in change.fields}
     if change.kind is not Kind.updated or fields or watch.every or not watch.fields:
-        yield replace(change, fields=fields)
+        yield change if len(fields) == len(change.fields) else replace(change, fields=fields)
 
 
 def _coalesced(flushed: Sequence[_Seen]) -> list[_Seen]:

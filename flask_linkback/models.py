@@ -20,6 +20,7 @@ from urllib.parse import urldefrag, urlsplit
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
+from sqlalchemy.orm.attributes import instance_state
 
 from .config import ascii_host
 from .errors import ConfigError, MissingExtra
@@ -93,11 +94,12 @@ def host_of(url: str) -> str:
 
 def key_of(obj: Any) -> str | None:
     """Return ``"Post:42"`` for a mapped object that has its primary key, else None."""
-    state = sa.inspect(obj, raiseerr=False)
-    mapper = getattr(state, "mapper", None)
-    if mapper is None or state is mapper:
+    try:
+        state = instance_state(obj)
+    except AttributeError:
         return None
-    identity = mapper.primary_key_from_instance(obj)
+    mapper = state.mapper
+    identity = mapper.primary_key_from_instance(obj) if state.key is None else state.key[1]
     if any(part is None for part in identity):
         return None
     return f"{mapper.class_.__name__}:{','.join(str(part) for part in identity)}"
@@ -875,9 +877,10 @@ class Event(Base):
     """Something that happened and that listeners may want."""
 
     __tablename__ = "linkback_event"
-    __table_args__ = (sa.UniqueConstraint("uid"), sa.Index(None, "type", "id"))
+    __table_args__ = (sa.Index(None, "type", "id"),)
 
     uid: Mapped[str] = mapped_column(sa.String(64))
+    """Its name to the world: random, and so no other's; nobody is asked for it, and no index kept."""
     type: Mapped[str] = mapped_column(sa.String(255))
     hook: Mapped[str] = mapped_column(sa.String(255))
     object_key: Mapped[str | None]
@@ -902,7 +905,8 @@ class Job(Base):
     __tablename__ = "linkback_job"
     __table_args__ = (
         _index_where("state IN ('pending', 'running')", "state", "due_at", "id"),
-        sa.Index(None, "key", "state"),
+        # most have no key, and are written without a look at this
+        _index_where("key IS NOT NULL", "key", "state"),
         # what was given up: people look for it
         _index_where("state = 'dead'", "id"),
         # of webhooks alone: what has none of both is written without a look at these

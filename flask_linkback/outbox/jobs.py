@@ -207,20 +207,59 @@ def add_for_each(
 
 
 def add_for_event(session: Session, kind: str, event: Mapping[str, Any]) -> int:
-    """Write an event and a due job about it, and return the event's id: with as few statements as can be.
+    """Write an event and a due job about it, and return the event's id: with as little ado as can be.
 
     For it happens in commits that people wait for. ``event`` has all columns but the id; data and changes
     as text. The job's key is the event's order.
     """
-    now = current_site().now()
+    site = current_site()
     connection = session.connection(bind_arguments={"clause": _ADD_EVENT})
-    values = {**event, "kind": kind, "now": now}
+    say = site.get(_Phrases).say
+    values = {**event, "kind": kind, "now": site.now()}
     session.info[ADDED] = True
     if connection.dialect.name == "postgresql":
-        return cast("int", connection.execute(_ADD_EVENT_AND_JOB, values).scalar_one())
-    event_id: int = connection.execute(_ADD_EVENT, values).lastrowid
-    connection.execute(_ADD_EVENT_JOB, {**values, "event_id": event_id})
+        return cast("int", say(connection, _ADD_EVENT_AND_JOB, values).scalar_one())
+    event_id: int = say(connection, _ADD_EVENT, values).lastrowid
+    say(connection, _ADD_EVENT_JOB, {**values, "event_id": event_id})
     return event_id
+
+
+class _Phrases:
+    """Statements in the words of an application's driver.
+
+    SQLAlchemy looks at a statement each time for what it knows of it: that takes longer than SQLite does.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[sa.Dialect, sa.TextClause], _Phrase] = {}
+
+    def say(
+        self, connection: sa.Connection, statement: sa.TextClause, values: Mapping[str, Any]
+    ) -> sa.CursorResult[Any]:
+        """Execute a statement with those of the values that it asks for."""
+        known = self._known.get((connection.dialect, statement))
+        if known is None:
+            known = self._known[connection.dialect, statement] = _Phrase(connection.dialect, statement)
+        return connection.exec_driver_sql(known.text, known.parameters(values))
+
+
+class _Phrase:
+    def __init__(self, dialect: sa.Dialect, statement: sa.TextClause) -> None:
+        compiled = statement.compile(dialect=dialect)
+        self.text = compiled.string
+        self._positions: Sequence[str] | None = compiled.positiontup
+        self._processors = {
+            name: bind.type.dialect_impl(dialect).bind_processor(dialect)
+            for name, bind in compiled.binds.items()
+        }
+
+    def parameters(self, values: Mapping[str, Any]) -> Any:
+        """What the driver is given beside the text: by name, or one after the other."""
+        given = {
+            name: values[name] if process is None else process(values[name])
+            for name, process in self._processors.items()
+        }
+        return given if self._positions is None else tuple(map(given.__getitem__, self._positions))
 
 
 _EVENT_COLUMNS: Final = tuple(column.name for column in _event.columns if column.name != "id")

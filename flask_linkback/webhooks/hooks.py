@@ -421,11 +421,11 @@ class ModelHook(Hook):
         prepared = self.prepare_payload(
             self.model, {"instance": change.obj, "created": change.kind is Kind.created}
         )
-        differs = {
-            name: [plain(old), plain(new)]
-            for name, (old, new) in change.fields.items()
-            if change.kind is not Kind.updated or plain(old) != plain(new)
-        }
+        differs = {}
+        for name, (old, new) in change.fields.items():
+            before, after = plain(old), plain(new)
+            if change.kind is not Kind.updated or before != after:
+                differs[name] = [before, after]
         return self._event(
             f"{self.name}.{change.kind.value}",
             prepared,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
+import os
+import random
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ __all__ = [
     "MAX_TYPE_CHARACTERS",
     "NewEvent",
     "depth",
+    "new_uid",
     "parse_depth",
     "record",
 ]
@@ -42,6 +44,12 @@ depth: ContextVar[int] = ContextVar("flask_linkback.depth", default=0)
 MAX_DEPTH: Final = 5
 """So many webhooks may cause one another: a loop ends here."""
 logger = logging.getLogger("flask_linkback.webhooks")
+
+# An event is to have a name that no other has, not one that nobody guesses; to ask the system for each takes
+# as long as to write a row. Not the module's own, which an application may seed.
+_random: Final = random.Random()  # noqa: S311
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +75,11 @@ def parse_depth(text: str | None) -> int:
     return min(int(text[:9]), MAX_DEPTH)
 
 
+def new_uid() -> str:
+    """Return 32 hexadecimal digits for an event that no other has."""
+    return f"{_random.getrandbits(128):032x}"
+
+
 def record(site: Site, session: Session, new: NewEvent) -> int | None:
     """Write an event and the job that tells of it, and return its id; nothing is flushed.
 
@@ -89,7 +102,7 @@ def record(site: Site, session: Session, new: NewEvent) -> int | None:
             extra={"hook": new.hook},
         )
     row = {
-        "uid": uuid.uuid4().hex,
+        "uid": new_uid(),
         "type": new.type,
         "hook": new.hook,
         "object_key": new.object_key,

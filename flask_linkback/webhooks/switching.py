@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,7 +23,7 @@ from .dispatch import hook_of
 from .health import WELL
 from .listeners import ACTIVE, forget
 from .options import options_of
-from .recording import DELIVER, MAX_TYPE_CHARACTERS
+from .recording import DELIVER, MAX_TYPE_CHARACTERS, new_uid
 from .registry import HookRegistry
 from .trying import recent
 from .values import plain
@@ -167,7 +166,7 @@ def _event(site: Site, session: Session, listener: Listener, data: Any, type_: s
         data = {"test": True} if newest is None else newest.data
         changed = None if newest is None else newest.changes
     return Event(
-        uid=f"{_TEST}{uuid.uuid4().hex}",
+        uid=f"{_TEST}{new_uid()}",
         type=type_,
         hook=_name_of_hook(site, type_) if newest is None else newest.hook,
         data=plain(data),

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import random
+import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -144,3 +149,36 @@ def test_a_listener_that_fails_fails_no_commit(blog: Blog, neighbour: Neighbour)
     blog.linkback.hooks["post"].listener(url=neighbour.url("/listening")).save()
     blog.add("a")
     assert len(neighbour.requests) == 1
+
+
+def test_an_event_has_a_name_of_its_own_whatever_an_application_seeds(blog: Blog) -> None:
+    hooked(blog)
+    for slug in ("a", "b"):
+        random.seed(7)
+        blog.db.session.add(blog.Post(slug=slug))
+        blog.db.session.commit()
+    names = blog.db.session.scalars(sa.select(Event.uid)).all()
+    assert len(set(names)) == 2
+    assert all(re.fullmatch("[0-9a-f]{32}", name) for name in names)
+
+
+FORKS = """
+import os
+from flask_linkback.webhooks.recording import new_uid
+
+new_uid()
+reader, writer = os.pipe()
+if not os.fork():
+    os.write(writer, new_uid().encode())
+    os._exit(0)
+os.wait()
+assert os.read(reader, 64).decode() != new_uid()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_processes_that_fork_name_their_events_differently() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
