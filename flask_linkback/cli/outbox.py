@@ -60,7 +60,15 @@ def init_db(out: Output) -> None:
     type=click.IntRange(0, 19),
     help=f"How far it lets other processes go first. Default: {_NICE}; on SQLite, and with --once, 0.",
 )
-def worker(out: Output, once: bool, threads: int | None, processes: int, nice: int | None) -> None:
+@click.option(
+    "--one-core/--any-core",
+    default=True,
+    show_default=True,
+    help="Whether the threads of a process stay together on one processor: Python is faster so.",
+)
+def worker(
+    out: Output, once: bool, threads: int | None, processes: int, nice: int | None, one_core: bool
+) -> None:
     """Do owed work until SIGTERM or Ctrl-C.
 
     What runs then is finished first, within 30 seconds; a second signal ends at once.
@@ -79,7 +87,8 @@ def worker(out: Output, once: bool, threads: int | None, processes: int, nice: i
     with site.get(Runner).taken() as bell:
 
         def begin() -> Worker:
-            return Worker(site, runner="once" if once else "external", bell=bell, threads=threads)
+            runner = "once" if once else "external"
+            return Worker(site, runner=runner, bell=bell, threads=threads, one_core=one_core)
 
         work = begin() if processes == 1 else _crew(site, processes, begin)
         with stopped_by_signals(work.stop):

@@ -7,7 +7,7 @@ import functools
 import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
@@ -20,6 +20,7 @@ from ..errors import ConfigError
 from ..models import Attempt, Event, Job, JobState
 from ..protocols.text import keepable
 from ..site import Site, current_site
+from .among import among
 from .retry import next_due
 
 __all__ = [
@@ -514,6 +515,8 @@ class Claim:
     created_at: datetime
     token: str
     attempts_allowed: int
+    beside: Sequence[Claim] = field(default=(), repr=False, compare=False)
+    """All that were claimed together, this one among them, in order."""
 
     @property
     def is_last(self) -> bool:
@@ -667,7 +670,7 @@ def _claim(
     for row in rows:
         values = {**row._mapping, "token": token, "attempts_allowed": attempts_allowed}
         try:
-            claims.append(Claim(**{**values, "payload": _payload(row.payload)}))
+            claims.append(Claim(**{**values, "payload": _payload(row.payload)}, beside=claims))
         except ValueError as error:
             spoilt = Finished(
                 claim=Claim(**{**values, "payload": {}}), outcome=dead(f"Its payload is broken: {error}")
@@ -711,21 +714,22 @@ _SETTLE: Final = (
 )
 
 
-_SETTLE_DONE: Final = (
-    sa.update(_job)
-    .where(
-        _job.c.id.in_(sa.bindparam("claim_ids", expanding=True)),
-        _job.c.token == sa.bindparam("claim_token"),
+@functools.cache
+def _settle_done(dialect: str) -> sa.Update:
+    """What most jobs come to, for all those of one token at once."""
+    return (
+        sa.update(_job)
+        .where(among(dialect, _job.c.id, "claim_ids"), _job.c.token == sa.bindparam("claim_token"))
+        .values(
+            state=JobState.done,
+            token=None,
+            due_at=sa.bindparam("now", type_=_job.c.due_at.type),
+            finished_at=sa.bindparam("now", type_=_job.c.finished_at.type),
+            reason="",
+        )
     )
-    .values(
-        state=JobState.done,
-        token=None,
-        due_at=sa.bindparam("now", type_=_job.c.due_at.type),
-        finished_at=sa.bindparam("now", type_=_job.c.finished_at.type),
-        reason="",
-    )
-)
-"""What most jobs come to, for all those of one token at once."""
+
+
 _ADD_ATTEMPT: Final = sa.insert(Attempt.__table__)
 
 
@@ -780,8 +784,9 @@ def _settle_together(
             done.setdefault(each.claim.token, []).append(each.claim.id)
         else:
             rows.append(_settled(each, now, schedule))
+    settle = _settle_done(_dialect(session))
     counts = [
-        session.execute(_SETTLE_DONE, {"claim_ids": ids, "claim_token": token, "now": now}).rowcount  # type: ignore[attr-defined]
+        session.execute(settle, {"claim_ids": ids, "claim_token": token, "now": now}).rowcount  # type: ignore[attr-defined]
         for token, ids in done.items()
     ]
     if rows:

@@ -30,6 +30,7 @@ from ..errors import ConfigError
 from ..site import Site, find_site
 from . import jobs
 from .chores import Timetable
+from .core import on_one_core
 from .desk import Desk
 from .jobs import LEASE_SECONDS, Claim, Finished, Outcome, Verdict
 from .wakeup import Bell, in_memory, watcher_for
@@ -83,6 +84,7 @@ class Worker:
         runner: str,
         bell: Bell | None = None,
         threads: int | None = None,
+        one_core: bool = False,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self.name = uuid.uuid4().hex
@@ -100,6 +102,7 @@ class Worker:
         self.quiet = threading.Lock()
         """Held while the coordinator uses the database. Whoever forks takes it: a driver may have locks."""
         self._bell = bell or Bell()
+        self._place = on_one_core if one_core else contextlib.nullcontext
         self._desk = Desk(self.threads, self._bell)
         self._threads: list[threading.Thread] = []
         self._line: _Line | None = None
@@ -123,6 +126,10 @@ class Worker:
     def run(self, *, once: bool = False) -> None:
         """Work until stopped; with ``once``, until nothing is due any more."""
         check_shareable(self.engine)
+        with self._place():
+            self._run(once)
+
+    def _run(self, once: bool) -> None:
         watcher = None if once else watcher_for(self.engine, self._bell, self.quiet, self._expects_more)
         if watcher is not None:
             watcher.start()
@@ -284,7 +291,10 @@ class Worker:
     def _start_threads(self) -> None:
         for number in range(len(self._threads), self._desk.threads_wanted()):
             thread = threading.Thread(
-                target=_work, args=(self._desk, self._site), name=f"linkback-sender-{number}", daemon=True
+                target=_work,
+                args=(self._desk, self._site),
+                name=f"linkback-sender-{number}",
+                daemon=True,
             )
             self._threads.append(thread)
             thread.start()

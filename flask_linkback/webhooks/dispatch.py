@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 
 from .. import signals
 from ..models import Event, Listener, ListenerVersion, digest
 from ..outbox import jobs
+from ..outbox.among import among
 from ..outbox.jobs import Claim, Outcome
 from ..outbox.writers import Writers
 from ..site import Site
@@ -166,21 +166,13 @@ def owe_deliveries(session: Session, event: Event, ids: Collection[int]) -> int:
     key = None
     if event.order_hash is not None:
         key = sa.cast(Listener.id, sa.String) + sa.literal(f":{event.order_hash}")
+    dialect = session.get_bind(clause=sa.select(_listener)).dialect.name
     return jobs.add_for_each(
         session,
         DELIVER,
-        where=(_is_among(session, ids), Listener.state.in_(ACTIVE)),
+        where=(among(dialect, Listener.id, ids), Listener.state.in_(ACTIVE)),
         host=Listener.host,
         key=key,
         listener_id=Listener.id,
         event_id=event.id,
     )
-
-
-def _is_among(session: Session, ids: Collection[int]) -> sa.ColumnElement[bool]:
-    """The condition that a listener is among these, given to the database as one value."""
-    several = sorted(ids)
-    if session.get_bind(clause=sa.select(_listener)).dialect.name == "postgresql":
-        return Listener.id == sa.any_(sa.literal(several, ARRAY(sa.BigInteger)))
-    values = sa.func.json_each(sa.literal(several, sa.JSON)).table_valued("value")
-    return Listener.id.in_(sa.select(values.c.value))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import threading
 import time
@@ -9,12 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from ..models import Event, Job, Listener, ListenerSecret
+from ..models import Event, Listener, ListenerSecret
+from ..outbox.among import among
 from ..outbox.jobs import Claim
 from ..site import Site
 from .formats import body_of
@@ -24,10 +27,9 @@ __all__ = ["Owed", "ReadAhead", "valid_secrets"]
 
 M = TypeVar("M", Listener, Event)
 _AHEAD: Final = 64
-"""So many ids of jobs are looked at at once."""
+"""So many deliveries are read at once."""
 _FRESH_SECONDS: Final = 0.25
 """What was read before is read again."""
-_job: Final = Job.__table__
 _listener: Final = Listener.__table__
 _event: Final = Event.__table__
 _secret: Final = ListenerSecret.__table__
@@ -82,9 +84,7 @@ class ReadAhead:
         """By the ids of jobs: what nobody has asked for yet, and when (time.monotonic) it was read."""
 
     def take(self, site: Site, claim: Claim) -> Owed:
-        """Return what a delivery is about. One that comes again comes alone."""
-        if claim.attempts > 1:
-            return _read(site, [claim.id]).get(claim.id, _NOTHING)
+        """Return what a delivery is about; of those that were claimed with it, the next are read, too."""
         with self._lock:
             at, owed = self._owed.pop(claim.id, (0.0, _NOTHING))
             read_at = time.monotonic()
@@ -92,15 +92,21 @@ class ReadAhead:
                 return owed
             # several windows stand side by side: threads are not quite in order
             fresh = {id_: each for id_, each in self._owed.items() if read_at - each[0] <= _FRESH_SECONDS}
-            for id_, found in _read(site, range(claim.id, claim.id + _AHEAD)).items():
+            for id_, found in _read(site, _next(claim)).items():
                 fresh.setdefault(id_, (read_at, found))
             self._owed = fresh
-            return fresh.pop(claim.id, (0.0, _NOTHING))[1]
+            return fresh.pop(claim.id)[1]
 
     def forget(self) -> None:
         """Read all anew: a listener is another one now."""
         with self._lock:
             self._owed = {}
+
+
+def _next(claim: Claim) -> list[Claim]:
+    """Return this delivery and those that come next."""
+    others = (each for each in claim.beside if each.id > claim.id and each.kind == DELIVER)
+    return [claim, *itertools.islice(others, _AHEAD - 1)]
 
 
 _NOTHING: Final = Owed(listener=None, event=None)
@@ -111,51 +117,51 @@ def valid_secrets(now: datetime | sa.BindParameter[datetime]) -> sa.ColumnElemen
     return sa.or_(_secret.c.expires_at.is_(None), _secret.c.expires_at > now)
 
 
-# deliveries ask this: it is made once. JSON as text: a delivery may have values of its own
-_OWED: Final = (
-    sa.select(_job.c.id, _job.c.listener_id, _job.c.event_id)
-    .where(_job.c.id.between(sa.bindparam("first"), sa.bindparam("last")), _job.c.kind == DELIVER)
-    .order_by(_job.c.id)
-)
-_IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
-_LISTENERS: Final = sa.select(_listener).where(_listener.c.id.in_(_IDS))
-_EVENTS: Final = sa.select(
-    *(sa.cast(column, sa.Text).label(column.name) if column.name in _JSON else column for column in _event.c)
-).where(_event.c.id.in_(_IDS))
-_SECRETS: Final = (
-    sa.select(_secret.c.listener_id, _secret.c.secret)
-    .where(
-        _secret.c.listener_id.in_(_IDS),
-        valid_secrets(sa.bindparam("now", type_=_secret.c.expires_at.type)),
+class _Statements(NamedTuple):
+    listeners: sa.Select[Any]
+    events: sa.Select[Any]
+    secrets: sa.Select[Any]
+
+
+@functools.cache
+def _statements(dialect: str) -> _Statements:
+    """What deliveries ask: made once. JSON as text: a delivery may have values of its own."""
+    columns = (sa.cast(each, sa.Text).label(each.name) if each.name in _JSON else each for each in _event.c)
+    now: sa.BindParameter[Any] = sa.bindparam("now", type_=_secret.c.expires_at.type)
+    return _Statements(
+        listeners=sa.select(_listener).where(among(dialect, _listener.c.id, "ids")),
+        events=sa.select(*columns).where(among(dialect, _event.c.id, "ids")),
+        secrets=sa.select(_secret.c.listener_id, _secret.c.secret)
+        .where(among(dialect, _secret.c.listener_id, "ids"), valid_secrets(now))
+        .order_by(_secret.c.id.desc()),
     )
-    .order_by(_secret.c.id.desc())
-)
 
 
-def _read(site: Site, job_ids: Sequence[int]) -> dict[int, Owed]:
-    """Return what some jobs are about, by four statements."""
+def _read(site: Site, claims: Sequence[Claim]) -> dict[int, Owed]:
+    """Return what some deliveries are about, by three statements."""
     session = site.session
-    owed = session.execute(_OWED, {"first": job_ids[0], "last": job_ids[-1]}).all()
-    listeners = _rows(session, _LISTENERS, {row.listener_id for row in owed})
+    ask = _statements(session.get_bind(clause=_listener).dialect.name)
+    listeners = _rows(session, ask.listeners, {claim.listener_id for claim in claims})
     events = {
         event_id: EventRead(row)
-        for event_id, row in _rows(session, _EVENTS, {row.event_id for row in owed}).items()
+        for event_id, row in _rows(session, ask.events, {claim.event_id for claim in claims}).items()
     }
     secrets: dict[int, list[str]] = {}
-    for listener_id, secret in session.execute(_SECRETS, {"ids": list(listeners), "now": site.now()}):
+    for listener_id, secret in session.execute(ask.secrets, {"ids": list(listeners), "now": site.now()}):
         secrets.setdefault(listener_id, []).append(str(secret))
-    return {
-        row.id: Owed(
-            listener=_object(Listener, found) if (found := listeners.get(row.listener_id)) else None,
-            event=events.get(row.event_id),
-            secrets=secrets.get(row.listener_id, ()),
+    owed = {}
+    for claim in claims:
+        listener = listeners.get(claim.listener_id)
+        owed[claim.id] = Owed(
+            listener=None if listener is None else _object(Listener, listener),
+            event=events.get(claim.event_id),
+            secrets=secrets.get(claim.listener_id, ()) if claim.listener_id else (),
         )
-        for row in owed
-    }
+    return owed
 
 
-def _rows(session: Session, asked: sa.Select[Any], ids: Iterable[int | None]) -> dict[int, Any]:
-    found = session.execute(asked, {"ids": list(ids)})
+def _rows(session: Session, asked: sa.Select[Any], ids: Iterable[int | None]) -> dict[int | None, Any]:
+    found = session.execute(asked, {"ids": [each for each in ids if each is not None]})
     names = tuple(found.keys())
     rows = (dict(zip(names, row, strict=True)) for row in found)
     return {row["id"]: row for row in rows}

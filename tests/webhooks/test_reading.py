@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from flask_linkback import Hook
 from flask_linkback.models import Event, Listener
+from flask_linkback.outbox.worker import Worker
 from flask_linkback.protocols.standardwebhooks import new_secret
 from tests.apps import Blog
 from tests.neighbours import Neighbour
@@ -37,7 +38,7 @@ def test_many_deliveries_read_their_listeners_together(blog: Blog, neighbour: Ne
         listen(blog, neighbour, f"/listening?{number}")
     shout(blog)
     with selects(blog, "linkback_listener_secret") as seen:
-        work(blog)
+        Worker(blog.site, runner="once").run(once=True)
     assert len(neighbour.requests) == 100
     assert states(blog) == ["done"] * 100
     assert len(seen) <= 10
