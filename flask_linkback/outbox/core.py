@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import socket
 import sys
 from collections.abc import Iterator
 from typing import Final
 
+if sys.platform == "linux":
+    import fcntl
+
 __all__ = ["on_one_core"]
 
-_NAME: Final = "\0flask_linkback.core.{}"
-"""What a worker binds that has a processor: a name without a file, free again when its process ends."""
+_PROCESSOR: Final = "/sys/devices/system/cpu/cpu{}"
+"""What a worker locks that has a processor; the lock ends with its process, and leaves no file."""
 
 
 @contextlib.contextmanager
@@ -43,13 +45,11 @@ def _taken(stack: contextlib.ExitStack) -> int | None:
     """Take a processor for as long as the stack holds."""
     some = sorted(_processors())
     for number in random.sample(some, len(some)):  # where workers of other containers are, nobody says
-        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            claim.bind(_NAME.format(number))
-        except OSError:  # it is another worker's
-            claim.close()
-        else:
-            stack.enter_context(claim)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as attempt:
+            place = os.open(_PROCESSOR.format(number), os.O_RDONLY)
+            attempt.callback(os.close, place)
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where another worker is
+            stack.push(attempt.pop_all())
             return number
     return None
 

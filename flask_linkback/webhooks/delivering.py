@@ -21,7 +21,7 @@ from .formats import FORMATS, Said
 from .hooks import Hook
 from .listeners import ACTIVE
 from .options import Options, options_of
-from .reading import ReadAhead
+from .reading import OwedAhead
 
 __all__ = [
     "AT_SENDING",
@@ -193,7 +193,7 @@ def _deliver(site: Site, claim: Claim) -> Outcome:
 
 def _read(site: Site, claim: Claim) -> Delivery | Outcome:
     """Return what a delivery needs, apart from the session, or how it ends without being sent."""
-    owed = site.get(ReadAhead).take(site, claim)
+    owed = site.get(OwedAhead).take(site, claim)
     listener, event = owed.listener, owed.event
     if listener is None:
         return jobs.done("The listener is gone.")

@@ -16,7 +16,7 @@ from ..outbox.jobs import Claim, Outcome
 from ..outbox.writers import Writers
 from ..site import Site
 from .listeners import ACTIVE
-from .reading import ReadAhead
+from .reading import OwedAhead
 from .recording import DELIVER
 
 __all__ = [
@@ -164,7 +164,7 @@ def _record(site: Site, claim: Claim, write: Callable[[Session], bool]) -> bool:
             return False
         written = write(session)
         session.commit()
-        site.get(ReadAhead).forget()
+        site.get(OwedAhead).forget()
         return written
 
     return site.get(Writers).record(site.engine, session, transact)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import json
-import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,19 +14,16 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from ..models import Event, Listener, ListenerSecret
+from ..outbox.ahead import ReadAhead
 from ..outbox.among import among
 from ..outbox.jobs import Claim
 from ..site import Site
 from .formats import body_of
 from .recording import DELIVER
 
-__all__ = ["Owed", "ReadAhead", "valid_secrets"]
+__all__ = ["Owed", "OwedAhead", "valid_secrets"]
 
 M = TypeVar("M", Listener, Event)
-_AHEAD: Final = 64
-"""So many deliveries are read at once."""
-_FRESH_SECONDS: Final = 0.25
-"""What was read before is read again."""
 _listener: Final = Listener.__table__
 _event: Final = Event.__table__
 _secret: Final = ListenerSecret.__table__
@@ -75,43 +69,6 @@ def _object(model: type[M], values: Mapping[str, Any]) -> M:
     return found
 
 
-class ReadAhead:
-    """What the next deliveries are about."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._owed: dict[int, tuple[float, Owed]] = {}
-        """By the ids of jobs: what nobody has asked for yet, and when (time.monotonic) it was read."""
-
-    def take(self, site: Site, claim: Claim) -> Owed:
-        """Return what a delivery is about; of those that were claimed with it, the next are read, too."""
-        with self._lock:
-            at, owed = self._owed.pop(claim.id, (0.0, _NOTHING))
-            read_at = time.monotonic()
-            if read_at - at <= _FRESH_SECONDS:
-                return owed
-            # several windows stand side by side: threads are not quite in order
-            fresh = {id_: each for id_, each in self._owed.items() if read_at - each[0] <= _FRESH_SECONDS}
-            for id_, found in _read(site, _next(claim)).items():
-                fresh.setdefault(id_, (read_at, found))
-            self._owed = fresh
-            return fresh.pop(claim.id)[1]
-
-    def forget(self) -> None:
-        """Read all anew: a listener is another one now."""
-        with self._lock:
-            self._owed = {}
-
-
-def _next(claim: Claim) -> list[Claim]:
-    """Return this delivery and those that come next."""
-    others = (each for each in claim.beside if each.id > claim.id and each.kind == DELIVER)
-    return [claim, *itertools.islice(others, _AHEAD - 1)]
-
-
-_NOTHING: Final = Owed(listener=None, event=None)
-
-
 def valid_secrets(now: datetime | sa.BindParameter[datetime]) -> sa.ColumnElement[bool]:
     """The condition that a secret signs at a time."""
     return sa.or_(_secret.c.expires_at.is_(None), _secret.c.expires_at > now)
@@ -137,27 +94,32 @@ def _statements(dialect: str) -> _Statements:
     )
 
 
-def _read(site: Site, claims: Sequence[Claim]) -> dict[int, Owed]:
-    """Return what some deliveries are about, by three statements."""
-    session = site.session
-    ask = _statements(session.get_bind(clause=_listener).dialect.name)
-    listeners = _rows(session, ask.listeners, {claim.listener_id for claim in claims})
-    events = {
-        event_id: EventRead(row)
-        for event_id, row in _rows(session, ask.events, {claim.event_id for claim in claims}).items()
-    }
-    secrets: dict[int, list[str]] = {}
-    for listener_id, secret in session.execute(ask.secrets, {"ids": list(listeners), "now": site.now()}):
-        secrets.setdefault(listener_id, []).append(str(secret))
-    owed = {}
-    for claim in claims:
-        listener = listeners.get(claim.listener_id)
-        owed[claim.id] = Owed(
-            listener=None if listener is None else _object(Listener, listener),
-            event=events.get(claim.event_id),
-            secrets=secrets.get(claim.listener_id, ()) if claim.listener_id else (),
-        )
-    return owed
+class OwedAhead(ReadAhead[Owed]):
+    """What the next deliveries are about."""
+
+    kind = DELIVER
+
+    def read(self, site: Site, claims: Sequence[Claim]) -> dict[int, Owed]:
+        """Return listener, event and secrets of some deliveries, by three statements."""
+        session = site.session
+        ask = _statements(session.get_bind(clause=_listener).dialect.name)
+        listeners = _rows(session, ask.listeners, {claim.listener_id for claim in claims})
+        events = {
+            event_id: EventRead(row)
+            for event_id, row in _rows(session, ask.events, {claim.event_id for claim in claims}).items()
+        }
+        secrets: dict[int | None, list[str]] = {}
+        for listener_id, secret in session.execute(ask.secrets, {"ids": list(listeners), "now": site.now()}):
+            secrets.setdefault(listener_id, []).append(str(secret))
+        owed = {}
+        for claim in claims:
+            listener = listeners.get(claim.listener_id)
+            owed[claim.id] = Owed(
+                listener=None if listener is None else _object(Listener, listener),
+                event=events.get(claim.event_id),
+                secrets=secrets.get(claim.listener_id, ()),
+            )
+        return owed
 
 
 def _rows(session: Session, asked: sa.Select[Any], ids: Iterable[int | None]) -> dict[int | None, Any]:

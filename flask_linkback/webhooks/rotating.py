@@ -14,7 +14,7 @@ from ..models import Listener, ListenerSecret, Secret
 from ..protocols import standardwebhooks
 from ..site import Site
 from .listeners import check_secret
-from .reading import ReadAhead, valid_secrets
+from .reading import OwedAhead, valid_secrets
 
 __all__ = ["MAX_OLD", "MAX_OVERLAP_SECONDS", "rotate_secret", "secrets"]
 
@@ -68,7 +68,7 @@ def rotate_secret(
     session.execute(others)
     session.add(ListenerSecret(listener_id=listener.id, secret=Secret(secret), created_at=now))
     session.flush()
-    site.get(ReadAhead).forget()
+    site.get(OwedAhead).forget()
     logger.info("The secret of a listener was rotated.", extra={"listener_id": listener.id})
     changes.note_call(session, "rotate_secret")
     return secret

@@ -5,10 +5,10 @@ A look at the topic finds out whether it is new; each delivery is a job of its o
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +25,8 @@ from ..errors import FetchError
 from ..fetch import Response
 from ..models import Attempt, Content, Job, JobState, Subscriber, SubscriberState, Topic
 from ..outbox import jobs
+from ..outbox.ahead import ReadAhead
+from ..outbox.among import among
 from ..outbox.jobs import Claim, Outcome
 from ..outbox.replies import attempt_of, outcome_of
 from ..outbox.writers import Writers
@@ -33,7 +35,7 @@ from ..protocols.signatures import sign
 from ..site import Site
 from .hub import DELIVER, follows, hub_url
 
-__all__ = ["Wanted", "attempts_of", "deliver", "deliveries_of", "fetch_topic", "redeliver", "sweep"]
+__all__ = ["WantedAhead", "attempts_of", "deliver", "deliveries_of", "fetch_topic", "redeliver", "sweep"]
 
 logger = logging.getLogger("flask_linkback.websub")
 
@@ -197,13 +199,6 @@ _subscriber: Final = Subscriber.__table__
 _topic: Final = Topic.__table__
 
 
-_AHEAD: Final = 100
-"""Of how many subscribers a delivery reads beside its own: their turn is next."""
-_FRESH_SECONDS: Final = 0.25
-"""How long what was read ahead counts if another process changes it; what this one does counts at once."""
-_READ_AHEAD_CONTENTS: Final = 8
-
-
 def _deliveries(*states: JobState) -> sa.ColumnElement[bool]:
     """The condition that a job is a delivery to the subscriber that is looked at."""
     theirs = (
@@ -215,79 +210,52 @@ def _deliveries(*states: JobState) -> sa.ColumnElement[bool]:
 
 _this: Final = _subscriber.alias()
 # deliveries ask this: it is made once, and makes no objects
-_WANTED: Final = (
-    sa.select(
-        _subscriber.c.id,
-        _subscriber.c.callback_url,
-        _subscriber.c.secret,
-        _subscriber.c.state,
-        _subscriber.c.lease_expires_at,
-        _subscriber.c.whole,
-        _topic.c.url.label("topic_url"),
-        _topic.c.content_id,
-        # the first delivery that is under way
-        sa.select(_job.c.id)
-        .where(_deliveries(JobState.running))
-        .order_by(_job.c.id + sa.literal_column("0"))
-        .limit(sa.literal_column("1"))
-        .correlate(_subscriber)
-        .scalar_subquery()
-        .label("under_way"),
-        # the last one that was taken; by an expression, or PostgreSQL may look for it among all jobs
-        sa.select(_job.c.payload)
-        .where(_deliveries(JobState.done), _job.c.reason == sa.literal_column("''"))
-        .order_by((_job.c.id + sa.literal_column("0")).desc())
-        .limit(sa.literal_column("1"))
-        .correlate(_subscriber)
-        .scalar_subquery()
-        .label("took"),
-    )
-    .join_from(_subscriber, _topic, _topic.c.id == _subscriber.c.topic_id)
-    .where(
-        _subscriber.c.id >= sa.bindparam("subscriber_id", type_=_subscriber.c.id.type),
-        _subscriber.c.topic_id
-        == sa.select(_this.c.topic_id)
-        .where(_this.c.id == sa.bindparam("subscriber_id", type_=_subscriber.c.id.type))
-        .scalar_subquery(),
-    )
-    .order_by(_subscriber.c.id)
-    .limit(sa.bindparam("at_most", type_=sa.Integer))
-)
+_WANTED: Final = sa.select(
+    _subscriber.c.id,
+    _subscriber.c.callback_url,
+    _subscriber.c.secret,
+    _subscriber.c.state,
+    _subscriber.c.lease_expires_at,
+    _subscriber.c.whole,
+    _topic.c.url.label("topic_url"),
+    _topic.c.content_id,
+    # the first delivery that is under way
+    sa.select(_job.c.id)
+    .where(_deliveries(JobState.running))
+    .order_by(_job.c.id + sa.literal_column("0"))
+    .limit(sa.literal_column("1"))
+    .correlate(_subscriber)
+    .scalar_subquery()
+    .label("under_way"),
+    # the last one that was taken; by an expression, or PostgreSQL may look for it among all jobs
+    sa.select(_job.c.payload)
+    .where(_deliveries(JobState.done), _job.c.reason == sa.literal_column("''"))
+    .order_by((_job.c.id + sa.literal_column("0")).desc())
+    .limit(sa.literal_column("1"))
+    .correlate(_subscriber)
+    .scalar_subquery()
+    .label("took"),
+).join_from(_subscriber, _topic, _topic.c.id == _subscriber.c.topic_id)
 
 
-class Wanted:
-    """What deliveries have to know of their subscribers: read for many at once, as they come in order."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._read: OrderedDict[int, tuple[float, dict[int, Any]]] = OrderedDict()
-        """By content: when (time.monotonic), and the rows that nobody has asked for yet."""
-
-    def take(self, site: Site, claim: Claim) -> Any:
-        """Return the row of a delivery's subscriber, None where there is none any more."""
-        subscriber_id, content_id = claim.payload["subscriber_id"], claim.payload["content_id"]
-        if claim.attempts > 1:  # who comes again comes alone
-            return _rows(site.session, subscriber_id, 1).get(subscriber_id)
-        with self._lock:
-            at, rows = self._read.get(content_id, (0.0, {}))
-            if subscriber_id not in rows or time.monotonic() - at > _FRESH_SECONDS:
-                rows = _rows(site.session, subscriber_id, _AHEAD)
-                self._read[content_id] = (time.monotonic(), rows)
-                self._read.move_to_end(content_id)
-                if len(self._read) > _READ_AHEAD_CONTENTS:
-                    self._read.popitem(last=False)
-            return rows.pop(subscriber_id, None)
-
-    def forget(self) -> None:
-        """Read all anew: a subscriber is another one now."""
-        with self._lock:
-            self._read.clear()
+@functools.cache
+def _wanted_of(dialect: str) -> sa.Select[Any]:
+    return _WANTED.where(among(dialect, _subscriber.c.id, "ids"))
 
 
-def _rows(session: Session, subscriber_id: int, at_most: int) -> dict[int, Any]:
-    """Return what there is of a subscriber, and of those of its topic that come next, by their ids."""
-    about = {"subscriber_id": subscriber_id, "at_most": at_most}
-    return {row.id: row for row in session.execute(_WANTED, about)}
+class WantedAhead(ReadAhead[Any]):
+    """What the next deliveries have to know of their subscribers: a row, or None where there is none."""
+
+    kind = DELIVER
+
+    def read(self, site: Site, claims: Sequence[Claim]) -> dict[int, Any]:
+        """Return the rows of the subscribers of some deliveries, by one statement."""
+        session = site.session
+        asked = _wanted_of(session.get_bind(clause=_subscriber).dialect.name)
+        subscribers = {claim.id: claim.payload.get("subscriber_id") for claim in claims}
+        ids = {each for each in subscribers.values() if isinstance(each, int)}
+        rows = {row.id: row for row in session.execute(asked, {"ids": list(ids)})}
+        return {job_id: rows.get(subscriber_id) for job_id, subscriber_id in subscribers.items()}
 
 
 def deliver(site: Site, claim: Claim) -> Outcome:
@@ -298,7 +266,7 @@ def deliver(site: Site, claim: Claim) -> Outcome:
     long misses this content alone.
     """
     subscriber_id, content_id = claim.payload["subscriber_id"], claim.payload["content_id"]
-    row = site.get(Wanted).take(site, claim)
+    row = site.get(WantedAhead).take(site, claim)
     why_not = _why_not(site, row, content_id)
     if row is None or why_not:
         return jobs.done(why_not)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ..models import Attempt, Job, Subscriber
 from ..site import Site
-from .distributing import Wanted
+from .distributing import WantedAhead
 from .hub import DELIVER, VERIFY
 from .subscribers import DENY
 
@@ -39,5 +39,5 @@ def forget_subscribers(site: Site, host: str, *, who: str) -> None:
         sa.delete(Job).where(about),
     ):
         session.execute(statement, execution_options=_IN_THE_DATABASE)
-    site.get(Wanted).forget()
+    site.get(WantedAhead).forget()
     logger.info("Forgot the subscribers of a host.", extra={"who": who})

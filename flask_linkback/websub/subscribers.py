@@ -22,7 +22,7 @@ from ..protocols import hub
 from ..protocols.hub import Mode
 from ..protocols.text import storable
 from ..site import Site
-from .distributing import Wanted
+from .distributing import WantedAhead
 from .hub import FAILED_FOR, Policies
 
 __all__ = ["DENY", "deny", "give_up", "sweep", "tell_denied", "verify"]
@@ -141,7 +141,7 @@ def _record(site: Site, claim: Claim, change: sa.Update, *owed: jobs.NewJob) -> 
         return counts
 
     counts = site.get(Writers).record(site.engine, session, write)
-    site.get(Wanted).forget()
+    site.get(WantedAhead).forget()
     return counts
 
 

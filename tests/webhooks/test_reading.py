@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
 from flask_linkback import Hook
@@ -62,19 +61,6 @@ def test_what_a_hook_does_to_an_event_stays_with_that_delivery(blog: Blog, neigh
     assert [json.loads(each.body)["seen"] for each in neighbour.requests] == [1] * 5
     assert blog.db.session.scalars(sa.select(Event)).one().data == {"word": "Hi"}
     assert set(blog.db.session.scalars(sa.select(Listener.config))) == {None}
-
-
-def test_what_was_read_before_counts_for_a_moment_only(
-    blog: Blog, neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    moments = iter(range(1, 1000))
-    monkeypatch.setattr("flask_linkback.webhooks.reading.time.monotonic", lambda: float(next(moments)))
-    for number in range(4):
-        listen(blog, neighbour, f"/listening?{number}")
-    shout(blog)
-    with selects(blog, "linkback_listener_secret") as seen:
-        work(blog)
-    assert len(seen) == 4
 
 
 def test_a_new_secret_signs_from_then_on(blog: Blog, neighbour: Neighbour) -> None:
