@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import json
 import logging
 import secrets
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urldefrag, urlsplit
 
@@ -222,6 +224,49 @@ class SecretText(sa.types.TypeDecorator[Secret]):
 
     def process_literal_param(self, value: Any, dialect: sa.Dialect) -> str:
         return "***"
+
+
+class Sealed(Mapping[str, str]):
+    """Headers as they are stored: opened when somebody looks; `ConfigError` where no key does that."""
+
+    def __init__(self, keyring: _Keyring, stored: str) -> None:
+        self._keyring = keyring
+        self._stored = stored
+
+    @cached_property
+    def _said(self) -> dict[str, str]:
+        said: dict[str, str] = json.loads(self._keyring.decrypt(self._stored))
+        return said
+
+    def __getitem__(self, name: str) -> str:
+        return self._said[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._said)
+
+    def __len__(self) -> int:
+        return len(self._said)
+
+    def __repr__(self) -> str:
+        return "***"
+
+
+class SecretHeaders(SecretText):
+    """Headers that are sent to somebody, by name: among them may be a password."""
+
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Secret | None:
+        return None if value is None else super().process_bind_param(json.dumps(dict(value)), dialect)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
+        return None if value is None else Sealed(self._keyring(dialect), value)
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        try:
+            return bool(x == y)
+        except ConfigError:  # what nobody can read is not the same
+            return False
 
 
 class _EnumText(sa.types.TypeDecorator[Any]):
@@ -669,7 +714,7 @@ class Subscription(Base):
     """What the caller wants content to be signed with; without it each request has a secret of its own."""
     credentials: Mapped[Secret | None]
     params: Mapped[dict[str, Any] | None]
-    headers: Mapped[dict[str, Any] | None]
+    headers: Mapped[Mapping[str, str] | None] = mapped_column(SecretHeaders)
     silent: Mapped[bool] = mapped_column(default=False)
     """Polling found what the hub should have delivered."""
     missed: Mapped[int] = mapped_column(default=0)
@@ -818,7 +863,7 @@ class Listener(Base):
     state: Mapped[ListenerState] = _enum(ListenerState)
     match: Mapped[dict[str, Any] | None]
     config: Mapped[dict[str, Any] | None]
-    headers: Mapped[dict[str, Any] | None]
+    headers: Mapped[Mapping[str, str] | None] = mapped_column(SecretHeaders)
     options: Mapped[dict[str, Any] | None]
     version: Mapped[int] = mapped_column(default=1)
     failing_at: Mapped[datetime | None]

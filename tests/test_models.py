@@ -24,6 +24,8 @@ from flask_linkback.models import (
     Host,
     Link,
     LinkState,
+    Listener,
+    ListenerState,
     Mention,
     MentionState,
     MentionStatus,
@@ -347,6 +349,34 @@ def test_secrets_are_encrypted_at_rest(keyed: Callable[..., Blog], caplog: pytes
     secret = blog.db.session.scalars(sa.select(Subscription.credentials)).one()
     assert secret == "hunter2"
     assert not caplog.records
+
+
+@pytest.mark.parametrize("table", ["linkback_subscription", "linkback_listener"])
+def test_headers_that_are_sent_are_as_secret(keyed: Callable[..., Blog], table: str) -> None:
+    blog = keyed(NEW_KEY)
+    said = {"Authorization": "Bearer hunter2", "X-Name": "J\xf6rg"}
+    listener = Listener(
+        hook="a",
+        hook_hash="a",
+        url="https://a.example/",
+        host="a.example",
+        state=ListenerState.active,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    row = subscription() if table == "linkback_subscription" else listener
+    row.headers = said
+    blog.db.session.add(row)
+    blog.db.session.commit()
+    stored = blog.db.session.scalar(sa.text(f"SELECT headers FROM {table}"))
+    assert stored.startswith("fernet:")
+    assert (row.headers, repr(row.headers)) == (said, "***")
+    row.headers = dict(said)
+    assert not blog.db.session.is_modified(row)
+    row.headers = None
+    blog.db.session.commit()
+    assert blog.db.session.scalar(sa.text(f"SELECT headers FROM {table}")) is None
+    assert row.headers is None
 
 
 def test_no_secret_is_no_secret(keyed: Callable[..., Blog]) -> None:

@@ -9,7 +9,7 @@ import click
 import sqlalchemy as sa
 
 from ..errors import ConfigError
-from ..models import Base, Listener, SecretText
+from ..models import Base, Listener, Sealed, SecretText
 from ..outbox.writers import Writers
 from ..site import Site, current_site
 from ..webhooks import rotating
@@ -94,6 +94,8 @@ def _encrypt(site: Site, column: sa.Column[Any]) -> tuple[int, int]:
                 this = (table.c.id == row.id, stored == row.stored)  # unless it was changed just now
                 try:
                     secret = session.scalar(sa.select(column).where(*this))
+                    if isinstance(secret, Sealed):
+                        secret = dict(secret)
                 except ConfigError:
                     unopened += 1
                     continue

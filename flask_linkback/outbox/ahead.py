@@ -43,7 +43,7 @@ class ReadAhead(abc.ABC, Generic[T]):
                 return known[1]
             # several windows stand side by side: threads are not quite in order
             fresh = {id_: each for id_, each in self._found.items() if read_at - each[0] <= _FRESH_SECONDS}
-            for id_, each in self.read(site, self._next(claim)).items():
+            for id_, each in self._read(site, claim).items():
                 fresh.setdefault(id_, (read_at, each))
             self._found = fresh
             return fresh.pop(claim.id)[1]
@@ -53,7 +53,13 @@ class ReadAhead(abc.ABC, Generic[T]):
         with self._lock:
             self._found = {}
 
-    def _next(self, claim: Claim) -> list[Claim]:
-        """Return this job and those that come next."""
+    def _read(self, site: Site, claim: Claim) -> Mapping[int, T]:
+        """Read what this job and those that come next are about; what spoils one of them spoils no other."""
         others = (each for each in claim.beside if each.id > claim.id and each.kind == self.kind)
-        return [claim, *itertools.islice(others, _AT_ONCE - 1)]
+        following = list(itertools.islice(others, _AT_ONCE - 1))
+        if following:
+            try:
+                return self.read(site, [claim, *following])
+            except Exception:  # if it is this one, it is said below
+                site.session.rollback()
+        return self.read(site, [claim])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -71,7 +72,7 @@ class _Question:
     secret: str | None
     user: tuple[str, str] | None
     params: dict[str, str] | None
-    headers: dict[str, str] | None
+    headers: Mapping[str, str] | None
 
 
 class _NothingToAsk(LinkbackError):

@@ -258,6 +258,20 @@ def test_settings_that_cannot_be(stocked: Blog, visitor: Visitor) -> None:
     assert actions(stocked) == []
 
 
+def test_headers_that_nobody_can_read_any_more_are_typed_anew(stocked: Blog, visitor: Visitor) -> None:
+    with stocked.app.app_context():
+        lost = sa.text("UPDATE linkback_listener SET headers = 'fernet:lost' WHERE id = 1")
+        stocked.db.session.execute(lost)
+        stocked.db.session.commit()
+    page = visitor.text("/listeners/1", tab="settings")
+    assert "LINKBACK_SECRET_KEYS is empty" in page
+    assert "Authorization" not in page
+    assert "Give the value" in edited(visitor)
+    assert "The settings are saved." in edited(visitor, listener_headers="Authorization: Bearer n3w")
+    with stocked.app.app_context():
+        assert listener_of(stocked).headers == {"Authorization": "Bearer n3w"}
+
+
 # --- once more ------------------------------------------------------------------------------------------
 
 

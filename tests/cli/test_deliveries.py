@@ -223,26 +223,38 @@ def test_stored_secrets_get_the_first_of_the_keys(
 
     def stored(blog: Blog) -> list[str]:
         with blog.app.app_context():
-            text = sa.text("SELECT secret FROM linkback_listener_secret ORDER BY id")
-            return [row[0] for row in blog.db.session.execute(text)]
+            text = sa.text(
+                "SELECT secret FROM linkback_listener_secret UNION ALL SELECT headers FROM linkback_listener"
+            )
+            return sorted(row[0] for row in blog.db.session.execute(text))
 
     def with_keys(*keys: str) -> Blog:
         return blogs(sqlite_url, content=None, RUNNER="off", SECRET_KEYS=list(keys))
 
     plain = blogs(sqlite_url, content=None, RUNNER="off")
-    added(plain, neighbour, "--secret", SECRET)
-    added(with_keys(old), neighbour, "--secret", SECRET)
-    assert [each.partition(":")[0] for each in stored(plain)] == ["plain", "fernet"]
+    for blog in (plain, with_keys(old)):
+        added(blog, neighbour, "--secret", SECRET)
+        with blog.app.app_context():
+            newest = blog.db.session.scalars(sa.select(Listener).order_by(Listener.id.desc())).first()
+            newest.headers = {"X-Key": "1"}
+            blog.db.session.commit()
+    assert [each.partition(":")[0] for each in stored(plain)] == ["fernet", "fernet", "plain", "plain"]
     before = stored(plain)
     both = with_keys(new, old)
     ran = run(both, "rotate-secrets", "--json")
-    assert (ran.status, ran.json["encrypted"]["linkback_listener_secret"]) == (0, 2)
+    assert ran.status == 0
+    assert {ran.json["encrypted"][table] for table in ("linkback_listener", "linkback_listener_secret")} == {
+        2
+    }
     assert not set(before) & set(stored(both))
     only_new = with_keys(new)
     with only_new.app.app_context():
         secrets = only_new.db.session.scalars(sa.select(ListenerSecret.secret)).all()
+        headers = only_new.db.session.scalars(sa.select(Listener.headers)).all()
+        assert headers == [{"X-Key": "1"}] * 2
     assert [str(each) for each in secrets] == [SECRET, SECRET]
     lost = run(with_keys(old), "rotate-secrets")
     assert lost.status == 1
-    assert "none of the keys opens 2 secrets" in lost.stdout
+    for table in ("linkback_listener", "linkback_listener_secret"):
+        assert f"{table}: none of the keys opens 2 secrets" in lost.stdout
     assert run(only_new, "rotate-secrets").status == 0

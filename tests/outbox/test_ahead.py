@@ -74,3 +74,19 @@ def test_what_was_read_counts_for_a_moment_only_and_not_once_it_is_to_be_forgott
     monkeypatch.setattr(ahead, "_FRESH_SECONDS", -1.0)
     known.take(blog.site, third)
     assert known.reads == [[first.id, second.id, third.id], [second.id, third.id], [third.id]]
+
+
+def test_what_cannot_be_read_spoils_nothing_else(blog: Blog) -> None:
+    class Choosy(Ahead):
+        def read(self, site: Site, claims: Sequence[Claim]) -> dict[int, str]:
+            if bad.id in [claim.id for claim in claims]:
+                raise ValueError(bad.id)
+            return super().read(site, claims)
+
+    known = Choosy()
+    first, bad, last = claimed(blog, "a", "a", "a")
+    with blog.app.app_context():
+        assert known.take(blog.site, first) == f"about {first.id}"
+        with pytest.raises(ValueError, match=str(bad.id)):
+            known.take(blog.site, bad)
+        assert known.take(blog.site, last) == f"about {last.id}"

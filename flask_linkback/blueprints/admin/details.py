@@ -15,7 +15,7 @@ from ...webhooks.listeners import check_pattern, check_secret, checked_headers
 from ...webhooks.options import checked_options, options_of
 from .words import gettext as _
 
-__all__ = ["MASK", "Details", "details_of", "fallback", "read"]
+__all__ = ["MASK", "Details", "details_of", "fallback", "known_headers", "read"]
 
 T = TypeVar("T")
 MASK: Final = "***"
@@ -59,17 +59,26 @@ def fallback() -> Details:
 def details_of(listener: Listener) -> Details:
     """Return what is known of a listener, as it would be typed; the values of its headers are not told."""
     options = options_of(listener)
-    said = {
+    headers, why_not = known_headers(listener)
+    typed = {
         "url": listener.url,
         "events": listener.hook,
-        "headers": "\n".join(f"{name}: {MASK}" for name in listener.headers or {}),
+        "headers": "\n".join(f"{name}: {MASK}" for name in headers),
         "format": options.format,
         "concurrency": "" if options.concurrency is None else str(options.concurrency),
         "timeout": "" if options.timeout is None else f"{options.timeout:g}",
         "rate": "" if options.rate is None else _rate_as_typed(options.rate),
         "retry_schedule": ", ".join(f"{each:g}" for each in options.retry_schedule or ()),
     }
-    return Details(typed=said)
+    return Details(typed=typed, errors={"headers": why_not} if why_not else {})
+
+
+def known_headers(listener: Listener) -> tuple[Mapping[str, str], str]:
+    """Return the headers of a listener's own; where nobody can read them any more, none, and why."""
+    try:
+        return listener.headers or {}, ""
+    except ConfigError as error:
+        return {}, str(error)
 
 
 def _rate_as_typed(rate: tuple[float, float]) -> str:
@@ -97,9 +106,8 @@ def read(form: Mapping[str, str], listener: Listener | None = None) -> Details:
 
 def _headers(said: Details, listener: Listener | None) -> dict[str, str]:
     """Return the headers of a text, a line for each; a mask stands for the value that is known."""
-    known = (
-        {} if listener is None else {name.lower(): value for name, value in (listener.headers or {}).items()}
-    )
+    headers_known = {} if listener is None else known_headers(listener)[0]
+    known = {name.lower(): value for name, value in headers_known.items()}
     headers, kept = {}, False
     for line in said.get("headers").splitlines():
         if not line.strip():

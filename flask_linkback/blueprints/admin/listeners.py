@@ -464,7 +464,7 @@ def _edit(visit: Visit) -> ResponseReturnValue:
     if said.errors:
         return _page(visit, "settings", said=said)
     before = _facts(listener)
-    old = dict(listener.headers or {})
+    old, _why_not = details.known_headers(listener)
     change_listener(
         visit.site,
         listener,
@@ -475,7 +475,7 @@ def _edit(visit: Visit) -> ResponseReturnValue:
     )
     after = _facts(listener)
     changed = {name for name in after if after[name] != before[name]}
-    if old != dict(listener.headers or {}):
+    if old != said.headers:
         changed.add("headers")
     if changed:
         named = sorted(changed)
@@ -494,7 +494,7 @@ def _facts(listener: Listener) -> dict[str, Any]:
     return {
         "url": listener.url,
         "events": listener.hook,
-        "headers": sorted(listener.headers or {}),
+        "headers": sorted(details.known_headers(listener)[0]),
         "options": listener.options,
     }
 
