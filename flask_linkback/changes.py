@@ -309,8 +309,8 @@ def _updated(state: InstanceState[Any], wanted: Sequence[str]) -> tuple[dict[str
     changed = {
         key: history
         for key in state.committed_state
-        if (history := get_history(state.obj(), key, PASSIVE_NO_INITIALIZE)).has_changes()
-        and not _is_collection(state, key)
+        if not _is_collection(state, key)
+        and (history := get_history(state.obj(), key, PASSIVE_NO_INITIALIZE)).has_changes()
     }
     fields = {}
     for name in wanted:

@@ -21,8 +21,7 @@ from urllib.parse import urldefrag, urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
-from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm import DeclarativeBase, InstanceState, Mapped, mapped_column, validates
 
 from .config import ascii_host
 from .errors import ConfigError, MissingExtra
@@ -95,10 +94,9 @@ def host_of(url: str) -> str:
 
 
 def key_of(obj: Any) -> str | None:
-    """Return ``"Post:42"`` for a mapped object that has its primary key, else None."""
-    try:
-        state = instance_state(obj)
-    except AttributeError:
+    """Return ``"Post:42"`` for a mapped object that has a primary key, as it was flushed last; else None."""
+    state = getattr(obj, "_sa_instance_state", None)
+    if not isinstance(state, InstanceState):
         return None
     mapper = state.mapper
     identity = mapper.primary_key_from_instance(obj) if state.key is None else state.key[1]

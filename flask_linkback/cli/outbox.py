@@ -77,6 +77,7 @@ def worker(
     missing = lacking(site.engine)
     if missing:
         raise click.ClickException(f"The database lacks {missing}. {missing.advice}")
+    check_shareable(site.engine)
     began = time.monotonic()
     share_memory()
     if nice is None:
@@ -108,7 +109,6 @@ def worker(
 def _crew(site: Site, processes: int, begin: Callable[[], Worker]) -> Crew:
     if not hasattr(os, "fork"):
         raise click.UsageError("--processes needs a system that can fork; start the command several times.")
-    check_shareable(site.engine)
     site.db.session.remove()
     site.engine.dispose()  # connections do not go through a fork
     return Crew(processes, begin)

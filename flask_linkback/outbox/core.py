@@ -20,35 +20,32 @@ _PROCESSOR: Final = "/sys/devices/system/cpu/cpu{}"
 
 @contextlib.contextmanager
 def on_one_core() -> Iterator[int | None]:
-    """Keep this thread, and those that it starts, on a processor that no other worker of this machine has.
+    """Keep this thread, and those that it starts, on a processor that no other worker of this system has.
 
     Python lets one thread run at a time. To hand that over to a thread on another processor takes longer
     than much of what is done in between, so that a worker that is spread over two does the same deliveries in
     nearly twice the time. The rest of the system is free to keep away from where a worker is; other workers
-    are not, and so each has its own. Gives its number. Who gets None, for there are more workers than
-    processors, or the system cannot do that, or Python does not need it, is left as it is.
+    are not, and so each has its own. Those of another container are not known: two may be on one by chance.
+
+    Gives the processor's number. Who gets None, for there are more workers than processors, or the system
+    cannot do that, or Python does not need it, is left as it is.
     """
     with contextlib.ExitStack() as stack:
-        number = _taken(stack)
-        if number is None:
-            yield None
-            return
-        before = os.sched_getaffinity(0)
-        _move(frozenset({number}))
-        try:
-            yield number
-        finally:
-            _move(before)
+        yield _taken(stack)
 
 
 def _taken(stack: contextlib.ExitStack) -> int | None:
-    """Take a processor for as long as the stack holds."""
-    some = sorted(_processors())
-    for number in random.sample(some, len(some)):  # where workers of other containers are, nobody says
+    """Take a processor, and run there, for as long as the stack holds."""
+    before = _processors()
+    # not by the module's own numbers, which an application may seed
+    for number in random.SystemRandom().sample(sorted(before), len(before)):
         with contextlib.suppress(OSError), contextlib.ExitStack() as attempt:
             place = os.open(_PROCESSOR.format(number), os.O_RDONLY)
             attempt.callback(os.close, place)
             fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where another worker is
+            attempt.callback(fcntl.flock, place, fcntl.LOCK_UN)  # for those, too, who were forked meanwhile
+            os.sched_setaffinity(0, {number})
+            attempt.callback(_spread, before)
             stack.push(attempt.pop_all())
             return number
     return None
@@ -63,6 +60,6 @@ def _processors() -> set[int]:
     return some if len(some) > 1 else set()
 
 
-def _move(processors: frozenset[int] | set[int]) -> None:
-    with contextlib.suppress(OSError):  # it may not, or they are not there any more
+def _spread(processors: set[int]) -> None:
+    with contextlib.suppress(OSError):  # they are not there any more
         os.sched_setaffinity(0, processors)

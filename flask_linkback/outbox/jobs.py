@@ -6,6 +6,7 @@ import enum
 import functools
 import json
 import uuid
+import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from ..errors import ConfigError
 from ..models import Attempt, Event, Job, JobState
 from ..protocols.text import keepable
 from ..site import Site, current_site
-from .among import among
+from .membership import among
 from .retry import next_due
 
 __all__ = [
@@ -515,8 +516,8 @@ class Claim:
     created_at: datetime
     token: str
     attempts_allowed: int
-    beside: Sequence[Claim] = field(default=(), repr=False, compare=False)
-    """All that were claimed together, this one among them, in order."""
+    beside: Sequence[weakref.ref[Claim]] = field(default=(), repr=False, compare=False)
+    """All that were claimed together and are in hand, this one among them, in order."""
 
     @property
     def is_last(self) -> bool:
@@ -667,16 +668,18 @@ def _claim(
     claim = _take(_dialect(session), leave_aside=bool(without_hosts))
     rows = session.execute(claim, about, execution_options={"synchronize_session": False}).all()
     claims: list[Claim] = []
+    beside: list[weakref.ref[Claim]] = []
     for row in rows:
         values = {**row._mapping, "token": token, "attempts_allowed": attempts_allowed}
         try:
-            claims.append(Claim(**{**values, "payload": _payload(row.payload)}, beside=claims))
+            claims.append(Claim(**{**values, "payload": _payload(row.payload)}, beside=beside))
         except ValueError as error:
             spoilt = Finished(
                 claim=Claim(**{**values, "payload": {}}), outcome=dead(f"Its payload is broken: {error}")
             )
             session.execute(_SETTLE, _settled(spoilt, now, ()))
     claims.sort(key=lambda claim: claim.id)  # RETURNING promises no order
+    beside += map(weakref.ref, claims)
     return Turn(claims=claims, next_due=_next_due(session, without_hosts) if len(rows) < want else None)
 
 

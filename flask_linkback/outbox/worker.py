@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -59,6 +60,8 @@ POLL_SECONDS: Final = (1.0, 5.0)
 """How often due jobs are looked for unasked: after work, and when all is quiet."""
 DRAIN_SECONDS: Final = 25.0
 """How long a worker that is told to stop lets its threads finish."""
+_DRAIN_AT_ONCE: Final = 16
+"""What is done one after the other is claimed by so many, and read together."""
 _BEAT_SECONDS: Final = 10.0
 _AWAY_SECONDS: Final = 0.5
 """How long a worker waits before it tries again when the database is away or busy."""
@@ -291,10 +294,7 @@ class Worker:
     def _start_threads(self) -> None:
         for number in range(len(self._threads), self._desk.threads_wanted()):
             thread = threading.Thread(
-                target=_work,
-                args=(self._desk, self._site),
-                name=f"linkback-sender-{number}",
-                daemon=True,
+                target=_work, args=(self._desk, self._site), name=f"linkback-sender-{number}", daemon=True
             )
             self._threads.append(thread)
             thread.start()
@@ -469,6 +469,7 @@ def drain(site: Site, *, once_each: bool = False, limit: int = 10_000) -> int:
         engine = site.engine
     site.get(Timetable).do(site)
     seen: set[int] = set()
+    claims: deque[Claim] = deque()
     finished: list[Finished] = []
     count = 0
     while True:
@@ -478,21 +479,22 @@ def drain(site: Site, *, once_each: bool = False, limit: int = 10_000) -> int:
                 now=jobs.clock(session, site),
                 schedule=site.settings.outbox.retry_schedule,
                 finished=finished,
-                want=1 if count < limit else 0,
+                want=0 if claims else min(limit - count, _DRAIN_AT_ONCE),
                 lease_seconds=10 * LEASE_SECONDS,  # nobody renews it
                 burials=site.burials,
             )
-        finished = []
-        for claim in turn.claims:
-            if once_each and claim.id in seen:
-                limit = count
-                finished.append(Finished(claim=claim, outcome=jobs.later(0)))
-            else:
-                seen.add(claim.id)
-                count += 1
-                finished.append(Finished(claim=claim, outcome=perform(site, claim)))
-        if not finished:
+        claims.extend(turn.claims)
+        if not claims:
             return count
+        claim = claims.popleft()
+        if once_each and claim.id in seen:
+            limit = count
+            finished = [Finished(claim=each, outcome=jobs.later(0)) for each in (claim, *claims)]
+            claims.clear()
+        else:
+            seen.add(claim.id)
+            count += 1
+            finished = [Finished(claim=claim, outcome=perform(site, claim))]
 
 
 # --- who runs the worker -----------------------------------------------------------------------------

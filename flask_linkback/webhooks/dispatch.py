@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from .. import signals
 from ..models import Event, Listener, ListenerVersion, digest
 from ..outbox import jobs
-from ..outbox.among import among
 from ..outbox.jobs import Claim, Outcome
+from ..outbox.membership import among
 from ..outbox.writers import Writers
 from ..site import Site
 from .hooks import Hook, changed

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from ..models import Event, Listener, ListenerSecret
-from ..outbox.ahead import ReadAhead
-from ..outbox.among import among
 from ..outbox.jobs import Claim
+from ..outbox.membership import among
+from ..outbox.readahead import ReadAhead
 from ..site import Site
 from .formats import body_of
 from .recording import DELIVER

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import random
+import secrets
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -45,12 +44,6 @@ MAX_DEPTH: Final = 5
 """So many webhooks may cause one another: a loop ends here."""
 logger = logging.getLogger("flask_linkback.webhooks")
 
-# An event is to have a name that no other has, not one that nobody guesses; to ask the system for each takes
-# as long as to write a row. Not the module's own, which an application may seed.
-_random: Final = random.Random()  # noqa: S311
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.seed)
-
 
 @dataclass(frozen=True, kw_only=True)
 class NewEvent:
@@ -77,7 +70,7 @@ def parse_depth(text: str | None) -> int:
 
 def new_uid() -> str:
     """Return 32 hexadecimal digits for an event that no other has."""
-    return f"{_random.getrandbits(128):032x}"
+    return secrets.token_hex(16)
 
 
 def record(site: Site, session: Session, new: NewEvent) -> int | None:

@@ -25,9 +25,9 @@ from ..errors import FetchError
 from ..fetch import Response
 from ..models import Attempt, Content, Job, JobState, Subscriber, SubscriberState, Topic
 from ..outbox import jobs
-from ..outbox.ahead import ReadAhead
-from ..outbox.among import among
 from ..outbox.jobs import Claim, Outcome
+from ..outbox.membership import among
+from ..outbox.readahead import ReadAhead
 from ..outbox.replies import attempt_of, outcome_of
 from ..outbox.writers import Writers
 from ..protocols.entries import only_new
@@ -208,7 +208,6 @@ def _deliveries(*states: JobState) -> sa.ColumnElement[bool]:
     return sa.and_(*theirs, *(_job.c.state == sa.literal_column(f"'{state.value}'") for state in states))
 
 
-_this: Final = _subscriber.alias()
 # deliveries ask this: it is made once, and makes no objects
 _WANTED: Final = sa.select(
     _subscriber.c.id,

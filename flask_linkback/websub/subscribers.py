@@ -256,6 +256,7 @@ def deny(site: Site, subscriber: Subscriber, reason: str = "") -> bool:
     subscriber.reason = f"Denied: {said}" if said else "Denied."
     session.flush()
     jobs.add(session, [_denial(subscriber.callback_url, subscriber.topic_url, said)])
+    site.get(WantedAhead).forget()
     return True
 
 

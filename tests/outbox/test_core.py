@@ -79,6 +79,13 @@ def test_where_it_is_of_no_use_or_cannot_be_done_all_stays_as_it_is(
     with monkeypatch.context() as patch:
         patch.setattr(core, "_PROCESSOR", f"{tmp_path}/nothing/{{}}")
         assert left_alone()
+
+    def refused(thread: int, processors: set[int]) -> None:
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sched_setaffinity", refused)
+        assert left_alone()
     with monkeypatch.context() as patch:
         patch.setattr(os, "sched_getaffinity", lambda thread: {0})
         with on_one_core() as number:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from flask_linkback.models import ListenerSecret
+from flask_linkback import signals
+from flask_linkback.models import Listener, ListenerSecret
 from flask_linkback.protocols import standardwebhooks
 from tests.apps import Blog
 from tests.neighbours import Neighbour, Request
@@ -51,6 +53,23 @@ def test_old_and_new_sign_until_the_old_one_ends(blog: Blog, neighbour: Neighbou
     clock.move(DAY)
     assert signers(told(blog, neighbour), second, first) == [True, False]
     assert len(blog.linkback.webhooks.secrets(listener)) == 1
+
+
+def test_a_new_one_signs_what_was_read_together_with_the_old_one(blog: Blog, neighbour: Neighbour) -> None:
+    listener = listen(blog, neighbour)
+    (old,) = [each.secret for each in blog.linkback.webhooks.secrets(listener)]
+    new = standardwebhooks.new_secret()
+    for _ in range(2):
+        shout(blog)
+
+    def rotate(sender: Any, listener: Listener, **_: Any) -> None:
+        if len(neighbour.requests) == 1:
+            blog.linkback.webhooks.rotate_secret(listener, overlap_seconds=0, secret=new)
+            blog.db.session.commit()
+
+    with signals.delivery_succeeded.connected_to(rotate, sender=blog.app):
+        work(blog)
+    assert [signers(each, old, new) for each in neighbour.requests] == [[True, False], [False, True]]
 
 
 def test_a_secret_that_leaked_ends_at_once(blog: Blog, neighbour: Neighbour, clock: Clock) -> None:

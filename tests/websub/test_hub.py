@@ -14,10 +14,13 @@ from urllib.parse import parse_qsl
 
 import pytest
 
+from flask_linkback import signals
 from flask_linkback.models import Attempt, Content, Job, JobState, Subscriber, SubscriberState
 from flask_linkback.models import Topic as TopicRow
 from flask_linkback.outbox.worker import Worker
 from flask_linkback.websub.distributing import attempts_of, deliveries_of
+from flask_linkback.websub.forgetting import forget_subscribers
+from flask_linkback.websub.subscribers import deny
 from tests.apps import Blog, mounted, protected
 from tests.neighbours import Answer, Gone, Neighbour, Request, Wire
 from tests.pingback.tools import Clock, add, heard, names, pending, rows, work
@@ -29,6 +32,7 @@ from tests.websub.hubs import (
     Topic,
     ask,
     ask_for,
+    change,
     publish,
     subscribe,
     subscriber,
@@ -1097,6 +1101,30 @@ def test_threads_deliver_to_many_at_once(
     for callback in callbacks:
         assert callback.bodies == [b"<p>0</p>", b"<p>1</p>", b"<p>2</p>"]
     assert {job.state for job in rows(blog, Job)} == {JobState.done}
+
+
+def test_who_is_denied_or_forgotten_meanwhile_gets_nothing(
+    blog: Blog, neighbour: Neighbour, topic: Topic
+) -> None:
+    callbacks = [Callback(neighbour, path=f"/callback/{number}") for number in range(4)]
+    for callback in callbacks:
+        subscribe(blog, callback, topic.url)
+    change(blog, callback_host="elsewhere.example")
+
+    def meanwhile(sender: Any, subscriber: Subscriber, **_: Any) -> None:
+        following = blog.db.session.get(Subscriber, subscriber.id + 1)
+        assert following is not None
+        if subscriber.id == 1:
+            deny(blog.site, following, "Enough.")
+        else:
+            following.callback_host = "away.example"
+            blog.db.session.flush()
+            forget_subscribers(blog.site, "away.example", who="test")
+        blog.db.session.commit()
+
+    with signals.content_distributed.connected_to(meanwhile, sender=blog.app):
+        publish(blog, topic.url)
+    assert [len(callback.taken) for callback in callbacks] == [1, 0, 1, 0]
 
 
 def test_each_delivery_is_told(blog: Blog, callback: Callback, topic: Topic) -> None:

@@ -79,7 +79,7 @@ def status_of(job: Job, now: datetime, allowed: Callable[[], int]) -> Status:
 
 def _states() -> list[tuple[str, str]]:
     return [
-        ("pending", _("owed")),
+        ("pending", _("waits or is retried")),
         ("retrying", _("retrying")),
         ("running", _("under way")),
         ("done", _("delivered")),
@@ -396,7 +396,7 @@ def _say_queued(visit: Visit, count: int) -> None:
     visit.say(
         ngettext("%(n)s delivery is queued.", "%(n)s deliveries are queued.", count),
         link=url_for(".deliveries", state="pending"),
-        label=_("See what is owed"),
+        label=_("See what waits"),
     )
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from flask_linkback.outbox import ahead, jobs
-from flask_linkback.outbox.ahead import ReadAhead
+from flask_linkback.outbox import jobs, readahead
 from flask_linkback.outbox.jobs import Claim
+from flask_linkback.outbox.readahead import ReadAhead
 from flask_linkback.site import Site
 from tests.apps import Blog
 
@@ -71,7 +71,7 @@ def test_what_was_read_counts_for_a_moment_only_and_not_once_it_is_to_be_forgott
     known.take(blog.site, first)
     known.forget()
     known.take(blog.site, second)
-    monkeypatch.setattr(ahead, "_FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(readahead, "_FRESH_SECONDS", -1.0)
     known.take(blog.site, third)
     assert known.reads == [[first.id, second.id, third.id], [second.id, third.id], [third.id]]
 

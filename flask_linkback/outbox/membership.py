@@ -1,4 +1,4 @@
-"""Among: a condition on many ids that the database is given as one value."""
+"""Membership: a condition on many ids that the database is given as one value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ahead: what jobs have to know is read for all of them that were claimed together."""
+"""Read-ahead: what jobs have to know is read for all of them that were claimed together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, Generic, TypeVar
 
+from ..errors import ConfigError
 from ..site import Site
 from .jobs import Claim
 
@@ -55,11 +56,12 @@ class ReadAhead(abc.ABC, Generic[T]):
 
     def _read(self, site: Site, claim: Claim) -> Mapping[int, T]:
         """Read what this job and those that come next are about; what spoils one of them spoils no other."""
-        others = (each for each in claim.beside if each.id > claim.id and each.kind == self.kind)
+        beside = (each for each in (known() for known in claim.beside) if each is not None)
+        others = (each for each in beside if each.id > claim.id and each.kind == self.kind)
         following = list(itertools.islice(others, _AT_ONCE - 1))
         if following:
             try:
                 return self.read(site, [claim, *following])
-            except Exception:  # if it is this one, it is said below
+            except (ConfigError, LookupError, ValueError):  # something stored that nobody can read
                 site.session.rollback()
         return self.read(site, [claim])
