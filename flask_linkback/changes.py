@@ -196,6 +196,8 @@ class _Held:
     """What the running transaction of a session holds for us."""
 
     seen: list[_Seen] = field(default_factory=list)
+    set_by_sql: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Of the last flush, by objects' ids: old values of what SQL was to make of them."""
     calls: list[tuple[SessionTransaction | None, str]] = field(default_factory=list)
     announced: SessionTransaction | None = None
     committing: bool = False
@@ -249,6 +251,23 @@ def _before_flush(session: Session, context: UOWTransaction, instances: Any) -> 
                 getattr(obj, name)  # it may be expired, and cannot be loaded once it is gone
             except ObjectDeletedError:
                 break
+    set_by_sql = {id(obj): _set_by_sql(obj) for obj in session.dirty if watches.of(type(obj))}
+    if any(set_by_sql.values()) or _HELD in session.info:
+        _held(session).set_by_sql = set_by_sql
+
+
+def _set_by_sql(obj: Any) -> dict[str, Any]:
+    """Return the old values of attributes that are to be what an expression of SQL says.
+
+    The new ones nobody knows before the flush, and after it nothing tells that they are new.
+    """
+    state = instance_state(obj)
+    return {
+        key: next(iter(get_history(obj, key, PASSIVE_NO_INITIALIZE).deleted or ()), None)
+        for key in state.committed_state
+        if isinstance(value := state.dict.get(key), sa.ClauseElement)
+        or hasattr(type(value), "__clause_element__")
+    }
 
 
 def _after_flush(session: Session, context: UOWTransaction) -> None:
@@ -269,6 +288,8 @@ def _after_flush_postexec(session: Session, context: UOWTransaction) -> None:
 
 def _flushed(session: Session, context: UOWTransaction, watches: Watches) -> Iterator[_Seen]:
     within = _innermost(session)
+    held: _Held | None = session.info.get(_HELD)
+    set_by_sql = {} if held is None else held.set_by_sql
     for obj in session.new:
         if watching := watches.of(type(obj)):
             fields = {name: (None, getattr(obj, name)) for name in _wanted(watching)}
@@ -280,6 +301,11 @@ def _flushed(session: Session, context: UOWTransaction, watches: Watches) -> Ite
                 yield _Seen(within=within, change=_deleted(obj, state, watching))
                 continue
             fields, beside = _updated(state, _wanted(watching))
+            for name, old in set_by_sql.get(id(obj), {}).items():
+                if name not in _wanted(watching):
+                    beside = True
+                elif (new := getattr(obj, name)) != old:
+                    fields[name] = (old, new)
             if fields or beside:
                 change = Change(kind=Kind.updated, obj=obj, fields=fields)
                 yield _Seen(within=within, change=change, beside=beside)

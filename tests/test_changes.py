@@ -230,6 +230,28 @@ def test_old_values_are_known_after_a_commit_expired_them(blog: Blog, session: S
     assert told == [("deleted", "a", {"title": ("B", None), "html": ("x", None)})]
 
 
+def test_what_sql_makes_of_a_value_is_told_as_it_became(blog: Blog, session: Session) -> None:
+    told, beside = watch(blog, "title"), watch(blog, "slug", every=True)
+    post = blog.Post(slug="a", title="One")
+    session.add(post)
+    session.commit()
+    told.clear(), beside.clear()
+    post.title = blog.Post.title + " and more"
+    session.commit()
+    assert (told, beside) == ([("updated", "a", {"title": ("One", "One and more")})], [("updated", "a", {})])
+    post.title = sa.func.trim(blog.Post.title)  # which changes nothing
+    session.commit()
+    assert len(told) == 1
+    savepoint = session.begin_nested()
+    post.title = sa.func.nothing_like_it()
+    with pytest.raises(sa.exc.DBAPIError):
+        session.flush()
+    savepoint.rollback()
+    post.title = "Two"
+    session.commit()
+    assert told[1:] == [("updated", "a", {"title": ("One and more", "Two")})]
+
+
 def test_the_old_value_of_a_deleted_object_is_what_was_stored(blog: Blog, session: Session) -> None:
     told = watch(blog, "title")
     post = blog.add("a", title="A")
