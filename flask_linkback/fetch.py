@@ -37,6 +37,7 @@ from urllib3.util import parse_url
 from urllib3.util.wait import wait_for_read
 
 from .config import IPNetwork, Settings
+from .core import anywhere
 from .errors import (
     AddressRefused,
     ConfigError,
@@ -425,6 +426,10 @@ class _Connection(HTTPConnection):
 
 class _TLSConnection(_Connection, HTTPSConnection):
     """The same with TLS."""
+
+    def connect(self) -> None:
+        with anywhere():
+            super().connect()
 
 
 class _Idle:

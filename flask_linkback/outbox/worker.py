@@ -27,11 +27,11 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 from .. import models
+from ..core import on_one_core
 from ..errors import ConfigError
 from ..site import Site, find_site
 from . import jobs
 from .chores import Timetable
-from .core import on_one_core
 from .desk import Desk
 from .jobs import LEASE_SECONDS, Claim, Finished, Outcome, Verdict
 from .wakeup import Bell, in_memory, watcher_for

@@ -12,10 +12,13 @@ from typing import Final
 if sys.platform == "linux":
     import fcntl
 
-__all__ = ["on_one_core"]
+__all__ = ["anywhere", "on_one_core"]
 
 _PROCESSOR: Final = "/sys/devices/system/cpu/cpu{}"
 """What a worker locks that has a processor; the lock ends with its process, and leaves no file."""
+
+_elsewhere: Final[set[int]] = set()
+"""The processors of a worker of this process that stays on one of them."""
 
 
 @contextlib.contextmanager
@@ -34,6 +37,20 @@ def on_one_core() -> Iterator[int | None]:
         yield _taken(stack)
 
 
+@contextlib.contextmanager
+def anywhere() -> Iterator[None]:
+    """Let this thread leave its core for what is long and needs no Python, such as to shake hands by TLS."""
+    if not _elsewhere:
+        yield
+        return
+    here = os.sched_getaffinity(0)
+    _spread(_elsewhere)
+    try:
+        yield
+    finally:
+        _spread(here)
+
+
 def _taken(stack: contextlib.ExitStack) -> int | None:
     """Take a processor, and run there, for as long as the stack holds."""
     before = _processors()
@@ -46,6 +63,8 @@ def _taken(stack: contextlib.ExitStack) -> int | None:
             attempt.callback(fcntl.flock, place, fcntl.LOCK_UN)  # for those, too, who were forked meanwhile
             os.sched_setaffinity(0, {number})
             attempt.callback(_spread, before)
+            attempt.callback(_elsewhere.clear)
+            _elsewhere.update(before)
             stack.push(attempt.pop_all())
             return number
     return None

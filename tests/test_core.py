@@ -9,9 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from urllib3.connection import HTTPSConnection
 
-from flask_linkback.outbox import core, jobs
-from flask_linkback.outbox.core import on_one_core
+from flask_linkback import core
+from flask_linkback.core import anywhere, on_one_core
+from flask_linkback.errors import Unreachable
+from flask_linkback.outbox import jobs
 from flask_linkback.outbox.jobs import Claim, Outcome
 from flask_linkback.outbox.worker import Worker
 from flask_linkback.site import Site
@@ -49,6 +52,30 @@ def test_a_thread_and_those_that_it_starts_stay_on_one_until_it_is_over() -> Non
         assert os.sched_getaffinity(0) == {number}
         assert in_a_thread(lambda: os.sched_getaffinity(0)) == {number}
     assert os.sched_getaffinity(0) == ALL
+
+
+@several
+def test_what_needs_no_python_may_be_done_anywhere() -> None:
+    with anywhere():
+        assert os.sched_getaffinity(0) == ALL
+    with on_one_core() as number:
+        with anywhere():
+            assert os.sched_getaffinity(0) == ALL
+        assert os.sched_getaffinity(0) == {number}
+
+
+@several
+def test_to_shake_hands_is_such_a_thing(blog: Blog, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[set[int]] = []
+
+    def connect(self: HTTPSConnection) -> None:
+        seen.append(os.sched_getaffinity(0))
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(HTTPSConnection, "connect", connect)
+    with on_one_core(), pytest.raises(Unreachable):
+        blog.site.fetch.get("https://a.example/")
+    assert seen == [ALL]
 
 
 @several
