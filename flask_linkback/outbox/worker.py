@@ -16,7 +16,6 @@ import threading
 import time
 import uuid
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -60,8 +59,6 @@ POLL_SECONDS: Final = (1.0, 5.0)
 """How often due jobs are looked for unasked: after work, and when all is quiet."""
 DRAIN_SECONDS: Final = 25.0
 """How long a worker that is told to stop lets its threads finish."""
-_DRAIN_AT_ONCE: Final = 16
-"""What is done one after the other is claimed by so many, and read together."""
 _BEAT_SECONDS: Final = 10.0
 _AWAY_SECONDS: Final = 0.5
 """How long a worker waits before it tries again when the database is away or busy."""
@@ -469,7 +466,6 @@ def drain(site: Site, *, once_each: bool = False, limit: int = 10_000) -> int:
         engine = site.engine
     site.get(Timetable).do(site)
     seen: set[int] = set()
-    claims: deque[Claim] = deque()
     finished: list[Finished] = []
     count = 0
     while True:
@@ -479,22 +475,21 @@ def drain(site: Site, *, once_each: bool = False, limit: int = 10_000) -> int:
                 now=jobs.clock(session, site),
                 schedule=site.settings.outbox.retry_schedule,
                 finished=finished,
-                want=0 if claims else min(limit - count, _DRAIN_AT_ONCE),
+                want=1 if count < limit else 0,
                 lease_seconds=10 * LEASE_SECONDS,  # nobody renews it
                 burials=site.burials,
             )
-        claims.extend(turn.claims)
-        if not claims:
+        finished = []
+        for claim in turn.claims:
+            if once_each and claim.id in seen:
+                limit = count
+                finished.append(Finished(claim=claim, outcome=jobs.later(0)))
+            else:
+                seen.add(claim.id)
+                count += 1
+                finished.append(Finished(claim=claim, outcome=perform(site, claim)))
+        if not finished:
             return count
-        claim = claims.popleft()
-        if once_each and claim.id in seen:
-            limit = count
-            finished = [Finished(claim=each, outcome=jobs.later(0)) for each in (claim, *claims)]
-            claims.clear()
-        else:
-            seen.add(claim.id)
-            count += 1
-            finished = [Finished(claim=claim, outcome=perform(site, claim))]
 
 
 # --- who runs the worker -----------------------------------------------------------------------------

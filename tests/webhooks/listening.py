@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from flask_linkback import Hook, signals
 from flask_linkback.models import Event, Job, Listener
+from flask_linkback.outbox.worker import Worker
 from flask_linkback.webhooks.recording import DELIVER
 from tests.apps import Blog
 from tests.neighbours import Neighbour
@@ -45,6 +46,13 @@ def states(blog: Blog) -> list[str]:
 
 def work(blog: Blog) -> None:
     blog.linkback.run_until_idle()
+    blog.db.session.rollback()
+    blog.db.session.expire_all()
+
+
+def work_ahead(blog: Blog, *, threads: int = 1) -> None:
+    """Work as a worker does, which claims some jobs at once and reads for them together."""
+    Worker(blog.site, runner="once", threads=threads).run(once=True)
     blog.db.session.rollback()
     blog.db.session.expire_all()
 
