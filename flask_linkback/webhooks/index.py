@@ -57,6 +57,8 @@ SCAN_BELOW: Final = 50
 """Fewer listeners than this are sooner asked one by one."""
 _MANY: Final = 100
 """Listeners at one place, above which a dict has them: a tuple is smaller, but made anew for each."""
+_TIDY_FROM: Final = 1000
+"""So many rows, and half of all, are hung in before the listeners of each place are put side by side."""
 _FIRST: Final = 6
 """Characters of a start that say which lengths are worth trying."""
 _ALWAYS: Final = 0
@@ -135,6 +137,8 @@ class MatchIndex(Generic[_Id]):
         self._predicates: dict[int, _Predicate] = {}
         self._uses: dict[int, int] = {}
         self._last = 0
+        self._untidy = 0
+        """How many rows were hung in since the listeners of each place lay side by side."""
         self._values: dict[str, _Values] = {}
         self._changes: dict[str, _Changes] = {}
 
@@ -148,6 +152,7 @@ class MatchIndex(Generic[_Id]):
             self._rows[listener_id] = [self._placed(row) for row in ways]
             for path, asked in self._rows[listener_id]:
                 self._tree.add(path, asked, listener_id)
+            self._untidy += len(ways)
 
     def remove(self, listener_id: _Id) -> None:
         """Forget a listener; one that is not there is forgotten already."""
@@ -223,6 +228,9 @@ class MatchIndex(Generic[_Id]):
     # --- matching -------------------------------------------------------------------------------------
 
     def _found(self, data: dict[str, t.Any], changes: object) -> set[_Id]:
+        if self._untidy > max(_TIDY_FROM, len(self._rows) // 2):
+            self._tree.tidy()
+            self._untidy = 0
         true = {_ALWAYS}
         lone: list[int] = []
         for values in self._values.values():
@@ -306,6 +314,18 @@ class _Node(Generic[_Id]):
                 node = self.nodes[first] = _Node(node)
             node.add(others, asked, listener_id)
 
+    def tidy(self) -> None:
+        """Let the listeners of each place lie side by side in memory: what lies far apart is waited for."""
+        for leaves in (self.leaves, *self.nodes.values()):
+            if isinstance(leaves, _Node):
+                leaves.tidy()
+                continue
+            for number, listeners in leaves.items():
+                copies = map(_copy, listeners)
+                leaves[number] = tuple(copies) if isinstance(listeners, tuple) else dict.fromkeys(copies)
+        for asked, some in self.asking.items():
+            self.asking[asked] = dict.fromkeys(map(_copy, some))
+
     def remove(self, numbers: Sequence[int], asked: frozenset[_Predicate], listener_id: _Id) -> None:
         """Take a row out, and what then leads nowhere."""
         if not numbers and asked:
@@ -323,6 +343,11 @@ class _Node(Generic[_Id]):
                 node.remove(others, asked, listener_id)
             if not node:
                 del self.nodes[first]
+
+
+def _copy(listener_id: t.Any) -> t.Any:
+    """Return the same number as a new object; of other ids there is no copy."""
+    return listener_id + 0 if type(listener_id) is int else listener_id
 
 
 def _hang(leaves: _Leaves[_Id], number: int, listener_id: _Id) -> None:

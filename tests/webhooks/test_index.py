@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flask_linkback.errors import MatchError
-from flask_linkback.webhooks import match, searching
+from flask_linkback.webhooks import index, match, searching
 from flask_linkback.webhooks.index import MatchIndex, Scan
 from flask_linkback.webhooks.searching import Searcher, find_patterns, find_texts, find_texts_by_grams
 from tests.thorough import examples
@@ -39,6 +39,7 @@ def library(fast: bool, every_look_anew: bool = False) -> Iterator[None]:
             patch.setitem(sys.modules, "ahocorasick_rs", None)
         if every_look_anew:
             patch.setattr(searching, "_REBUILD", 0)
+            patch.setattr(index, "_TIDY_FROM", 0)
         yield
 
 
