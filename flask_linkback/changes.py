@@ -300,9 +300,10 @@ def _flushed(session: Session, context: UOWTransaction, watches: Watches) -> Ite
             if context.is_deleted(state):  # type: ignore[no-untyped-call]  # an orphan
                 yield _Seen(within=within, change=_deleted(obj, state, watching))
                 continue
-            fields, beside = _updated(state, _wanted(watching))
+            wanted = _wanted(watching)
+            fields, beside = _updated(state, wanted)
             for name, old in set_by_sql.get(id(obj), {}).items():
-                if name not in _wanted(watching):
+                if name not in wanted:
                     beside = True
                 elif (new := getattr(obj, name)) != old:
                     fields[name] = (old, new)

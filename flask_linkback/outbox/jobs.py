@@ -21,7 +21,7 @@ from ..errors import ConfigError
 from ..models import Attempt, Event, Job, JobState
 from ..protocols.text import keepable
 from ..site import Site, current_site
-from .membership import among
+from .membership import among, dialect_of
 from .retry import next_due
 
 __all__ = [
@@ -86,10 +86,6 @@ _BOTH_STATES: Final = sa.text("state IN ('pending', 'running')")
 """The condition of the partial index, letter by letter: without it SQLite does not use the index."""
 
 
-def _dialect(session: Session) -> str:
-    return session.get_bind(clause=sa.insert(_job)).dialect.name
-
-
 # --- the clock ---------------------------------------------------------------------------------------
 
 _SAME_SECONDS: Final = 0.005
@@ -107,7 +103,7 @@ def clock(session: Session, site: Site | None) -> datetime:
     clock but the machine's. Without a site, when the application is gone, it is the machine's, too.
     """
     now = _machine_clock() if site is None else site.now()
-    if _dialect(session) != "postgresql":
+    if dialect_of(session) != "postgresql":
         return now
     asked = _machine_clock()
     told = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
@@ -174,7 +170,7 @@ def add_for_each(
     ``payload`` are columns or numbers. ``order_by`` is the column in whose order the jobs come.
     """
     now = current_site().now()
-    dialect = _dialect(session)
+    dialect = dialect_of(session)
     at = sa.literal(now, _job.c.created_at.type)
     columns: dict[str, Any] = {
         "kind": sa.literal(kind),
@@ -328,7 +324,7 @@ _ROW: Final = (
 
 
 def _insert(session: Session, *, at_once: bool) -> sa.Insert:
-    return sa.insert(_job).values(due_at=_due(_dialect(session), at_once=at_once))
+    return sa.insert(_job).values(due_at=_due(dialect_of(session), at_once=at_once))
 
 
 def _due(dialect: str, *, at_once: bool) -> sa.ColumnElement[datetime]:
@@ -340,7 +336,7 @@ def _due(dialect: str, *, at_once: bool) -> sa.ColumnElement[datetime]:
 def _added(session: Session, *, soon: bool = True) -> None:
     """Let this transaction's commit wake the workers, those of other processes too, if jobs are due soon."""
     session.info[ADDED] = soon or session.info.get(ADDED, False)
-    if soon and _dialect(session) == "postgresql":
+    if soon and dialect_of(session) == "postgresql":
         # sent with the commit, and not at all by a rollback
         session.execute(sa.select(sa.func.pg_notify(CHANNEL, ""))).close()
 
@@ -360,7 +356,7 @@ def add_once(session: Session, job: NewJob) -> bool:
     row = _row(job, now, JobState.pending)
     about = {"about_key": job.key, "about_kind": job.kind}
     soon = row["due"] < now + _SOON
-    insert = _insert_once(_dialect(session), at_once=row["due"] <= now)
+    insert = _insert_once(dialect_of(session), at_once=row["due"] <= now)
     written: bool = session.execute(insert, {**row, **about}).rowcount == 1  # type: ignore[attr-defined]
     # where one waits, a worker that passed over the locked row is to look again
     _added(session, soon=soon or not written)
@@ -616,7 +612,7 @@ def _next_due(session: Session, without_hosts: Collection[str]) -> datetime | No
 
 def _read_is_over(session: Session, *, wrote: bool = False) -> None:
     """SQLite lets no transaction write that has read what somebody has written over since."""
-    if not wrote and _dialect(session) == "sqlite":
+    if not wrote and dialect_of(session) == "sqlite":
         session.rollback()
 
 
@@ -665,7 +661,7 @@ def _claim(
     about: dict[str, Any] = {"now": now, "at_most": want, "lease": lease, "new_token": token}
     if without_hosts:
         about["hosts"] = list(without_hosts)
-    claim = _take(_dialect(session), leave_aside=bool(without_hosts))
+    claim = _take(dialect_of(session), leave_aside=bool(without_hosts))
     rows = session.execute(claim, about, execution_options={"synchronize_session": False}).all()
     claims: list[Claim] = []
     beside: list[weakref.ref[Claim]] = []
@@ -787,7 +783,7 @@ def _settle_together(
             done.setdefault(each.claim.token, []).append(each.claim.id)
         else:
             rows.append(_settled(each, now, schedule))
-    settle = _settle_done(_dialect(session))
+    settle = _settle_done(dialect_of(session))
     counts = [
         session.execute(settle, {"claim_ids": ids, "claim_token": token, "now": now}).rowcount  # type: ignore[attr-defined]
         for token, ids in done.items()
@@ -930,7 +926,7 @@ def _let_next_go(
     for kind, key in sorted(ended):
         kinds.setdefault(kind, []).append(key)
     for kind, keys in kinds.items():
-        if locked and _dialect(session) == "postgresql":
+        if locked and dialect_of(session) == "postgresql":
             for key in keys:
                 session.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(key, 0))))
         session.execute(_LET_GO, {"keys": keys, "the_kind": kind, "now": now})
@@ -945,7 +941,7 @@ def cancel(session: Session, reason: str, *where: sa.ColumnElement[bool]) -> int
     waiting = sa.select(_job.c.id).where(_job.c.state == JobState.pending, *where)
     ended = (
         sa.update(_job)
-        .where(_locked(_dialect(session), waiting))
+        .where(_locked(dialect_of(session), waiting))
         .values(state=JobState.dead, reason=reason, finished_at=now)
         .returning(_job.c.kind, _job.c.key)
     )
@@ -965,7 +961,7 @@ def put_off(session: Session, *, kind: str, host: str, now: datetime, until: dat
     )
     if session.execute(ids.limit(1)).first() is not None:
         _read_is_over(session)
-        session.execute(sa.update(_job).where(_locked(_dialect(session), ids)).values(due_at=until))
+        session.execute(sa.update(_job).where(_locked(dialect_of(session), ids)).values(due_at=until))
     session.commit()
 
 
@@ -984,7 +980,7 @@ def is_ours(session: Session, claim: Claim) -> bool:
     A handler that slept past its lease has nothing to say any more: somebody else did its job.
     """
     this = {"claim_id": claim.id, "claim_token": claim.token}
-    if _dialect(session) == "sqlite":
+    if dialect_of(session) == "sqlite":
         return bool(session.execute(_HOLD_OURS, this).rowcount)  # type: ignore[attr-defined]
     return session.execute(_ASK_OURS, this).first() is not None
 
@@ -1019,7 +1015,7 @@ def reclaim(session: Session, now: datetime, attempts_allowed: int, *, burials: 
         dead = {"state": JobState.dead, "token": None, "finished_at": now, "reason": reason}
         due = {"state": JobState.pending, "token": None, "due_at": now}
         for ids, values in ((last, dead), (expired, due)):
-            taken = sa.update(_job).where(_locked(_dialect(session), ids)).values(values)
+            taken = sa.update(_job).where(_locked(dialect_of(session), ids)).values(values)
             rows = session.execute(taken.returning(_job.c.id, _job.c.kind)).all()
             if values is dead:
                 _owe_burials(session, [(row.id, row.kind) for row in rows], now, burials)

@@ -1,4 +1,4 @@
-"""Membership: a condition on many ids that the database is given as one value."""
+"""Membership: a condition on many ids that the database is given as one value, in its own dialect."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-__all__ = ["among"]
+from ..models import Job
+
+__all__ = ["among", "dialect_of"]
+
+
+def dialect_of(session: Session) -> str:
+    """Return the name of the dialect of the database that our tables are in."""
+    return session.get_bind(clause=sa.insert(Job.__table__)).dialect.name
 
 
 def among(

@@ -14,7 +14,7 @@ from .. import signals
 from ..models import Event, Listener, ListenerVersion, digest
 from ..outbox import jobs
 from ..outbox.jobs import Claim, Outcome
-from ..outbox.membership import among
+from ..outbox.membership import among, dialect_of
 from ..outbox.writers import Writers
 from ..site import Site
 from .hooks import Hook, changed
@@ -166,11 +166,10 @@ def owe_deliveries(session: Session, event: Event, ids: Collection[int]) -> int:
     key = None
     if event.order_hash is not None:
         key = sa.cast(Listener.id, sa.String) + sa.literal(f":{event.order_hash}")
-    dialect = session.get_bind(clause=sa.select(_listener)).dialect.name
     return jobs.add_for_each(
         session,
         DELIVER,
-        where=(among(dialect, Listener.id, ids), Listener.state.in_(ACTIVE)),
+        where=(among(dialect_of(session), Listener.id, ids), Listener.state.in_(ACTIVE)),
         host=Listener.host,
         key=key,
         listener_id=Listener.id,

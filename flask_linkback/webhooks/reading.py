@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from ..models import Event, Listener, ListenerSecret
 from ..outbox.jobs import Claim
-from ..outbox.membership import among
+from ..outbox.membership import among, dialect_of
 from ..outbox.readahead import ReadAhead
 from ..site import Site
 from .formats import body_of
@@ -102,7 +102,7 @@ class OwedAhead(ReadAhead[Owed]):
     def read(self, site: Site, claims: Sequence[Claim]) -> dict[int, Owed]:
         """Return listener, event and secrets of some deliveries, by three statements."""
         session = site.session
-        ask = _statements(session.get_bind(clause=_listener).dialect.name)
+        ask = _statements(dialect_of(session))
         listeners = _rows(session, ask.listeners, {claim.listener_id for claim in claims})
         events = {
             event_id: EventRead(row)

@@ -26,7 +26,7 @@ from ..fetch import Response
 from ..models import Attempt, Content, Job, JobState, Subscriber, SubscriberState, Topic
 from ..outbox import jobs
 from ..outbox.jobs import Claim, Outcome
-from ..outbox.membership import among
+from ..outbox.membership import among, dialect_of
 from ..outbox.readahead import ReadAhead
 from ..outbox.replies import attempt_of, outcome_of
 from ..outbox.writers import Writers
@@ -250,7 +250,7 @@ class WantedAhead(ReadAhead[Any]):
     def read(self, site: Site, claims: Sequence[Claim]) -> dict[int, Any]:
         """Return the rows of the subscribers of some deliveries, by one statement."""
         session = site.session
-        asked = _wanted_of(session.get_bind(clause=_subscriber).dialect.name)
+        asked = _wanted_of(dialect_of(session))
         subscribers = {claim.id: claim.payload.get("subscriber_id") for claim in claims}
         ids = {each for each in subscribers.values() if isinstance(each, int)}
         rows = {row.id: row for row in session.execute(asked, {"ids": list(ids)})}

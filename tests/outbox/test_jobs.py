@@ -532,7 +532,7 @@ def test_a_turn_is_one_transaction(blog: Blog, session: Session) -> None:
 
 def test_a_database_that_is_neither_is_refused(blog: Blog, session: Session, monkeypatch: Any) -> None:
     owe(blog, "a")
-    monkeypatch.setattr(jobs, "_dialect", lambda _: "oracle")
+    monkeypatch.setattr(jobs, "dialect_of", lambda _: "oracle")
     with pytest.raises(ConfigError, match="not yet on oracle"):
         take(session)
 
